@@ -1,0 +1,61 @@
+# fedpriv: every target sets up what it needs. `make demo` is where to start.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+# Where the CPU build of torch comes from when pip's own index does not have it.
+TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
+BIN := .venv/bin
+SERVICES := common server client metrics-api
+
+.PHONY: help setup demo test lint format lock bench-utility clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: .venv/.ready .venv-emulator/.ready dashboard/dist/index.html ## everything the demo and the tests need
+
+.venv/.ready: requirements/dev.txt $(foreach service,$(SERVICES),services/$(service)/pyproject.toml)
+	@scripts/setup-python $(PYTHON) .venv "$(TORCH_INDEX_URL)" requirements/dev.txt $(foreach service,$(SERVICES),services/$(service))
+	@touch $@
+
+# The AWS emulator pins its own botocore, so it lives apart from the product.
+.venv-emulator/.ready: requirements/emulator.txt
+	@scripts/setup-python $(PYTHON) .venv-emulator "" requirements/emulator.txt
+	@touch $@
+
+dashboard/node_modules/.ready: dashboard/package-lock.json
+	@scripts/require-node
+	@cd dashboard && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+dashboard/dist/index.html: dashboard/node_modules/.ready $(shell find dashboard/src dashboard/public dashboard/index.html -type f 2>/dev/null)
+	@cd dashboard && npm run --silent build
+
+demo: setup ## three sites train under differential privacy on this machine (ONCE=1: exit when the run has ended)
+	@$(BIN)/python -m scripts.demo $(if $(ONCE),--once)
+
+test: setup ## every test that needs no Docker
+	@scripts/require-chromium
+	@$(BIN)/pytest
+	@cd dashboard && npm test --silent
+
+lint: .venv/.ready dashboard/node_modules/.ready ## style and types, Python and TypeScript
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy services/*/src scripts tests
+	@cd dashboard && npm run --silent lint
+
+format: .venv/.ready ## rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## solve requirements/*.txt again
+	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+bench-utility: .venv/.ready ## accuracy against epsilon over 100 seeds (public data, benchmark generator, not private)
+	@$(BIN)/python -m tests.bench.utility
+
+clean: ## remove everything that was built; ledgers and records under var/ stay
+	@rm -rf .venv .venv-emulator dashboard/node_modules dashboard/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

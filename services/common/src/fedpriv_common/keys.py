@@ -1,0 +1,67 @@
+"""Where each object lives in the metrics bucket. Every key is written once."""
+
+from __future__ import annotations
+
+from fedpriv_common.plan import Phase
+
+RUNS = "v1/runs/"
+
+
+def run_prefix(run_id: str) -> str:
+    """Everything of one run."""
+    return f"{RUNS}{run_id}/"
+
+
+def run_info(run_id: str) -> str:
+    """Settings and plan."""
+    return f"{run_prefix(run_id)}run.json"
+
+
+def admission(run_id: str, site: str) -> str:
+    """A site's answer to the plan."""
+    return f"{run_prefix(run_id)}admissions/{site}.json"
+
+
+def record(run_id: str, round_number: int, site: str, phase: Phase) -> str:
+    """One site's release in one round."""
+    return f"{run_prefix(run_id)}records/{round_number:06d}/{site}.{phase}.json"
+
+
+def round_closed(run_id: str, round_number: int) -> str:
+    """The close of a round."""
+    return f"{run_prefix(run_id)}rounds/{round_number:06d}.json"
+
+
+def event(run_id: str, event_id: str) -> str:
+    """Something that happened between round closes."""
+    return f"{run_prefix(run_id)}events/{event_id}.json"
+
+
+def checkpoint(run_id: str, round_number: int) -> str:
+    """Parameters and strategy state after a round."""
+    return f"{run_prefix(run_id)}checkpoints/{round_number:06d}.safetensors"
+
+
+def model(run_id: str) -> str:
+    """The published model."""
+    return f"{run_prefix(run_id)}model.safetensors"
+
+
+def statement(run_id: str) -> str:
+    """The privacy statement of the published model."""
+    return f"{run_prefix(run_id)}statement.json"
+
+
+def run_end(run_id: str) -> str:
+    """The run's terminal state."""
+    return f"{run_prefix(run_id)}end.json"
+
+
+def witness(site: str, dataset: str, seq: int) -> str:
+    """A ledger head that the server has seen of a site; the highest one counts."""
+    return f"{witness_prefix(site, dataset)}{seq:012d}.json"
+
+
+def witness_prefix(site: str, dataset: str) -> str:
+    """Every head seen of a site's ledger for a data set."""
+    return f"v1/witness/{site}/{dataset}/"

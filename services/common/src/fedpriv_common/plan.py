@@ -1,0 +1,235 @@
+"""What an operator asks of a run, and the plan of public constants that follows from it.
+
+Nothing here depends on records: a plan is a function of (ε, δ, N, d, K, recipe), computed before anything is spent.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fedpriv_common.accounting import GaussianEvent, calibrate_noise, gaussian_mu
+from fedpriv_common.canonical import digest
+from fedpriv_common.contract import DataContract
+from fedpriv_common.model import ModelKind, ModelSpec
+
+#: The application a site must hold in its own image to take part; server and site compare it for equality.
+APP: Final = "fedpriv/1"
+
+#: Share of μ² that the centring round takes from the run's budget.
+CENTRE_SHARE = 0.1
+
+
+class Phase(StrEnum):
+    """The step of a round that a release belongs to."""
+
+    CENTRE = "centre"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class Recipe(StrEnum):
+    """Ways to train that server and sites both know."""
+
+    FEDSGD_LOGREG = "fedsgd-logreg"
+    FEDAVG_MLP = "fedavg-mlp"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RunSettings(_Frozen):
+    """What an operator may choose. Everything else follows, so that settings cannot contradict each other."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "breast-cancer"
+    recipe: Recipe = Recipe.FEDSGD_LOGREG
+    epsilon: Annotated[float, Field(gt=0, le=50)] = 1.0
+    delta: Annotated[float, Field(gt=0, le=1e-3)] = 1e-5
+    sites: Annotated[int, Field(ge=1, le=100)] = 3
+    quorum: Annotated[int | None, Field(ge=1, description="replies a round needs; none: every site")] = None
+    rounds: Annotated[int | None, Field(ge=1, le=1000, description="none: as the recipe's formula says")] = None
+    local_steps: Annotated[int | None, Field(ge=1, le=10_000, description="MLP: steps per round")] = None
+    local_learning_rate: Annotated[float, Field(gt=0, le=100, description="MLP")] = 0.5
+    batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch, the public divisor")] = 32
+    strategy: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = None
+    admission_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    round_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    min_reply_ms: Annotated[int, Field(ge=0, le=600_000)] = 20
+
+    @model_validator(mode="after")
+    def _quorum(self) -> Self:
+        if self.quorum is not None and self.quorum > self.sites:
+            raise ValueError(f"quorum {self.quorum} is more than the run's {self.sites} sites")
+        return self
+
+
+class Release(_Frozen):
+    """One kind of mechanism call: a clipped sum with Gaussian noise σ·C, `steps` times in each of `rounds` rounds."""
+
+    phase: Phase
+    mechanism: Literal["gaussian"] = "gaussian"
+    noise_multiplier: Annotated[float, Field(gt=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    sample_rate: Annotated[float, Field(gt=0, le=1)]
+    steps: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+
+    def event(self) -> GaussianEvent:
+        """What one round of this release costs."""
+        return GaussianEvent(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+class Plan(_Frozen):
+    """The public constants of a run. A site is shown it once, at admission, and charges exactly what it says."""
+
+    app: Literal["fedpriv/1"] = APP
+    recipe: Recipe
+    strategy: str
+    contract_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    dataset: str
+    model: ModelSpec
+    nominal_size: Annotated[int, Field(gt=0, description="N: declared records over all sites")]
+    sites: Annotated[int, Field(ge=1)]
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    adjacency: Literal["add-remove"] = "add-remove"
+    unit: Literal["record"] = "record"
+    centre: Release | None
+    train: Release
+    learning_rate: Annotated[float, Field(gt=0, description="η at the server")]
+    local_learning_rate: Annotated[float | None, Field(gt=0)] = None
+    batch_size: Annotated[int | None, Field(ge=1)] = None
+    average_from: Annotated[int, Field(ge=1, description="the published model averages iterates from here on")]
+    min_reply_ms: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def rounds(self) -> int:
+        """T, the number of training rounds; the centring round is round 0."""
+        return self.train.rounds
+
+    def release(self, phase: Phase) -> Release | None:
+        """The release that this plan foresees in `phase`, if any."""
+        return {Phase.CENTRE: self.centre, Phase.TRAIN: self.train}.get(phase)
+
+    def events(self) -> tuple[GaussianEvent, ...]:
+        """Everything the run will charge at one site."""
+        releases = [release for release in (self.centre, self.train) if release is not None]
+        return tuple(
+            GaussianEvent(release.noise_multiplier, release.sample_rate, release.steps * release.rounds)
+            for release in releases
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of the plan's canonical form."""
+        return digest(self.model_dump(mode="json"))
+
+
+def centre_bound(n_features: int) -> float:
+    """R = 0.4·√d, the norm to which a record's features are clipped in the centring round."""
+    return 0.4 * math.sqrt(n_features)
+
+
+def make_plan(settings: RunSettings, contract: DataContract) -> Plan:
+    """The plan of a run. Raises ValueError when no noise can keep the settings' epsilon."""
+    match settings.recipe:
+        case Recipe.FEDSGD_LOGREG:
+            return _plan_fedsgd(settings, contract)
+        case Recipe.FEDAVG_MLP:
+            return _plan_mlp(settings, contract)
+
+
+def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
+    """DP-FedSGD logistic regression: one full-batch step per round, after a DP centring round.
+
+    With μ the Gaussian parameter of (ε, δ), ν = √(K(d+1))/(μN) is the noise of one full step at unit length:
+    the total step length is L = min(10/ν, 1000), spread over T = clip(round(L/10), 10, 50) rounds of η = L/T.
+    Centring takes 10 % of μ², training the rest: σ₀ = 1/(μ√0.1), σ = √T/(μ√0.9).
+    """
+    classes, features = len(contract.label.classes), contract.n_features
+    mu = gaussian_mu(settings.epsilon, settings.delta)
+    nu = math.sqrt(settings.sites * (features + 1)) / (mu * contract.nominal_size)
+    length = min(10.0 / nu, 1000.0)
+    rounds = settings.rounds or min(max(round(length / 10.0), 10), 50)
+
+    def releases(scale: float) -> tuple[Release, Release]:
+        centre = Release(
+            phase=Phase.CENTRE,
+            noise_multiplier=scale / math.sqrt(CENTRE_SHARE),
+            max_grad_norm=centre_bound(features),
+            sample_rate=1.0,
+            steps=1,
+            rounds=1,
+        )
+        train = Release(
+            phase=Phase.TRAIN,
+            noise_multiplier=scale * math.sqrt(rounds / (1.0 - CENTRE_SHARE)),
+            max_grad_norm=0.1,
+            sample_rate=1.0,
+            steps=1,
+            rounds=rounds,
+        )
+        return centre, train
+
+    def charges(scale: float) -> list[GaussianEvent]:
+        centre, train = releases(scale)
+        return [centre.event()] + [train.event()] * rounds
+
+    centre, train = releases(calibrate_noise(charges, settings.epsilon, settings.delta))
+    return Plan(
+        recipe=settings.recipe,
+        strategy=settings.strategy or "fedsgd",
+        contract_digest=contract.digest(),
+        dataset=contract.dataset,
+        model=ModelSpec(kind=ModelKind.LOGREG, n_features=features, n_classes=classes),
+        nominal_size=contract.nominal_size,
+        sites=settings.sites,
+        epsilon=settings.epsilon,
+        delta=settings.delta,
+        centre=centre,
+        train=train,
+        learning_rate=length / rounds,
+        average_from=rounds // 2 + 1,
+        min_reply_ms=settings.min_reply_ms,
+    )
+
+
+def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
+    """DP-FedAvg of an MLP: Poisson mini-batches with public rate q = L/(N/K), `steps` per round, divisor L."""
+    site_size = contract.nominal_size / settings.sites
+    sample_rate = min(1.0, settings.batch_size / site_size)
+    steps = settings.local_steps or max(1, round(1.0 / sample_rate))
+    rounds = settings.rounds or 10
+
+    def events(scale: float) -> list[GaussianEvent]:
+        return [GaussianEvent(scale, sample_rate, steps * rounds)]
+
+    train = Release(
+        phase=Phase.TRAIN,
+        noise_multiplier=calibrate_noise(events, settings.epsilon, settings.delta),
+        max_grad_norm=1.0,
+        sample_rate=sample_rate,
+        steps=steps,
+        rounds=rounds,
+    )
+    return Plan(
+        recipe=settings.recipe,
+        strategy=settings.strategy or "fedavg",
+        contract_digest=contract.digest(),
+        dataset=contract.dataset,
+        model=ModelSpec(kind=ModelKind.MLP, n_features=contract.n_features, n_classes=len(contract.label.classes)),
+        nominal_size=contract.nominal_size,
+        sites=settings.sites,
+        epsilon=settings.epsilon,
+        delta=settings.delta,
+        centre=None,
+        train=train,
+        learning_rate=1.0,
+        local_learning_rate=settings.local_learning_rate,
+        batch_size=settings.batch_size,
+        average_from=rounds,
+        min_reply_ms=settings.min_reply_ms,
+    )

@@ -1,0 +1,137 @@
+"""Objects in the metrics bucket: written once by the server, read by the metrics API.
+
+A metric carries its provenance. `public` is computed on a public validation set or contains no records; `dp` was
+released by a charged mechanism. The schema has no third kind, so an uncovered figure cannot be stored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from fedpriv_common.plan import Phase, Plan, RunSettings
+from fedpriv_common.wire import SiteFacts
+
+SCHEMA_VERSION: Final = "1.0"
+#: The `site` of figures of the aggregated model; no site may take this name.
+GLOBAL = "global"
+
+SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+RunId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    run_id: RunId
+
+
+class PublicValidation(BaseModel):
+    """The validation set that the server holds and that no site trains on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    size: int
+
+
+class RunInfo(_Object):
+    """`run.json`: what was asked and what was planned."""
+
+    created_at: AwareDatetime
+    settings: RunSettings
+    plan: Plan
+    plan_digest: Digest
+    public_validation: PublicValidation | None
+
+
+class Admission(_Object):
+    """`admissions/{site}.json`: a site's answer to the plan. `code` is OK or a refusal."""
+
+    site: SiteName
+    at: AwareDatetime
+    code: str
+    facts: SiteFacts | None
+
+
+class MetricRecord(_Object):
+    """`records/{round}/{site}.{phase}.json`: one site's release in one round, or the global model's figures."""
+
+    site: SiteName
+    round: Annotated[int, Field(ge=0)]
+    phase: Phase
+    recorded_at: AwareDatetime
+    provenance: Literal["public", "dp"]
+    metrics: dict[MetricName, float | None]
+    facts: SiteFacts | None
+
+
+class RoundClosed(_Object):
+    """`rounds/{round}.json`: who was expected in a round, who answered in time, who refused and with which code."""
+
+    round: Annotated[int, Field(ge=0)]
+    phase: Phase
+    closed_at: AwareDatetime
+    expected: tuple[SiteName, ...]
+    received: tuple[SiteName, ...]
+    refused: dict[SiteName, str]
+    duration_ms: Annotated[float, Field(ge=0)]
+
+
+class EventKind(StrEnum):
+    """Things worth telling that happen between round closes."""
+
+    SITE_OFFLINE = "site_offline"
+    SITE_BACK = "site_back"
+    LATE_REPLY = "late_reply"
+    BAD_REPLY = "bad_reply"
+    RUN_RESUMED = "run_resumed"
+
+
+class RunEvent(_Object):
+    """`events/{event_id}.json`: one such thing; `event_id` is a ULID."""
+
+    event_id: str
+    at: AwareDatetime
+    kind: EventKind
+    site: SiteName | None = None
+    round: int | None = None
+
+
+class RunState(StrEnum):
+    """A run is active until `end.json` says otherwise."""
+
+    ACTIVE = "active"
+    FINISHED = "finished"
+    HALTED = "halted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class EndCause(StrEnum):
+    """Why a run ended."""
+
+    COMPLETE = "complete"
+    QUORUM = "quorum"
+    BUDGET = "budget"
+    REFUSED = "refused"
+    DEADLINE = "deadline"
+    OPERATOR = "operator"
+    INTERNAL = "internal"
+
+
+class RunEnd(_Object):
+    """`end.json`: the run's one terminal state."""
+
+    ended_at: AwareDatetime
+    state: Literal[RunState.FINISHED, RunState.HALTED, RunState.FAILED, RunState.CANCELLED]
+    cause: EndCause
+    rounds: Annotated[int, Field(ge=0, description="training rounds completed")]
+    duration_s: Annotated[float, Field(ge=0)]
+    model_digest: Digest | None
+    metrics: dict[MetricName, float | None]

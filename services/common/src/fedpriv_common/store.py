@@ -1,0 +1,133 @@
+"""Put-once objects in S3, encrypted with a customer-managed KMS key.
+
+`If-None-Match: *` makes a second writer lose, and comparing digests then tells a repetition from a conflict:
+
+    writer A   put ───────────> 200
+    writer B        put ──────────> 412 ─> get, same digest: already there (fine); other: STORE_CONFLICT
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+
+
+class PutOutcome(StrEnum):
+    """How a put-once ended when it did not fail."""
+
+    CREATED = "created"
+    ALREADY_THERE = "already_there"
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A bucket and the KMS key that its objects are encrypted with."""
+
+    client: Any
+    bucket: str
+    kms_key_id: str
+
+    @classmethod
+    def connect(cls, bucket: str, kms_key_id: str) -> ObjectStore:
+        """A store on the S3 of the environment (AWS_ENDPOINT_URL and credentials as boto3 reads them)."""
+        config = Config(
+            connect_timeout=3,
+            read_timeout=10,
+            retries={"max_attempts": 3, "mode": "standard"},
+            max_pool_connections=32,
+        )
+        return cls(boto3.client("s3", config=config), bucket, kms_key_id)
+
+    def put_once(self, key: str, body: bytes, content_type: str = "application/json") -> PutOutcome:
+        """Create the object unless it exists. Raises STORE_CONFLICT when it exists with another content,
+        STORE_UNAVAILABLE when S3 cannot be reached or declines."""
+        try:
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                IfNoneMatch="*",
+                ServerSideEncryption="aws:kms",
+                SSEKMSKeyId=self.kms_key_id,
+                BucketKeyEnabled=True,
+                ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
+            )
+        except ClientError as error:
+            # 409: another conditional write of this key was under way; its outcome is what get will show.
+            if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                raise _unavailable(self.bucket, error) from None
+        except BotoCoreError as error:
+            raise _unavailable(self.bucket, error) from None
+        else:
+            return PutOutcome.CREATED
+        existing = self.get(key)
+        if existing is None:
+            raise _unavailable(self.bucket, "another write of the object has not settled")
+        if existing != body:
+            raise FedprivError(
+                ErrorCode.STORE_CONFLICT,
+                f"{key} in bucket {self.bucket} already holds something else.",
+                "Objects are written once; find out who else writes under this run.",
+            )
+        return PutOutcome.ALREADY_THERE
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes, or None when there is none."""
+        try:
+            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if _code(error) in ("NoSuchKey", "404"):
+                return None
+            raise _unavailable(self.bucket, error) from None
+        except BotoCoreError as error:
+            raise _unavailable(self.bucket, error) from None
+        return body
+
+    def list_keys(self, prefix: str, start_after: str = "") -> Iterator[str]:
+        """Keys under `prefix` after `start_after`, in order; one request per thousand."""
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, StartAfter=start_after
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"]
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable(self.bucket, error) from None
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """Names directly below `prefix` (which ends with a slash), in order."""
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            return [
+                entry["Prefix"].removeprefix(prefix).rstrip("/")
+                for page in pages
+                for entry in page.get("CommonPrefixes", ())
+            ]
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable(self.bucket, error) from None
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _unavailable(bucket: str, cause: object) -> FedprivError:
+    return FedprivError(
+        ErrorCode.STORE_UNAVAILABLE,
+        f"S3 bucket {bucket}: {cause}.",
+        "Check AWS_ENDPOINT_URL, credentials and that the bucket exists.",
+    )

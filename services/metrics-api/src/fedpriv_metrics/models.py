@@ -1,0 +1,162 @@
+"""The API's answers. Columnar where they hold series: rows of models cost a hundred times more to encode."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedpriv_common.plan import Plan
+from fedpriv_common.records import EndCause, PublicValidation, RunState
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSummary(_Answer):
+    """One line of the run list."""
+
+    run_id: str
+    name: str
+    state: RunState
+    cause: EndCause | None = Field(description="why the run ended; null while it is active")
+    dataset: str
+    recipe: str
+    created_at: datetime
+    ended_at: datetime | None
+    epsilon_target: float
+    delta: float
+    sites: int = Field(description="sites planned")
+    round: int = Field(description="last closed training round; 0 before the first")
+    rounds: int = Field(description="training rounds planned")
+    accuracy: float | None = Field(description="of the global model on the public validation set, last value")
+
+
+class RunPage(_Answer):
+    """Runs, newest first."""
+
+    runs: list[RunSummary]
+    next_cursor: str | None
+
+
+class RunDetail(RunSummary):
+    """A run with its last figures."""
+
+    seq: str = Field(description="id of the newest event; grows with every change")
+    updated_at: datetime
+    plan: Plan
+    plan_digest: str
+    public_validation: PublicValidation | None
+    loss: float | None
+    auc: float | None
+    accuracy_interval: tuple[float, float] | None = Field(
+        description="95 % Wilson interval over the public validation set's size"
+    )
+    median_round_ms: float | None
+    duration_s: float | None = Field(description="from creation to the end, or to the last change")
+    sites_expected: list[str] = Field(description="in the last closed round")
+    sites_received: list[str] = Field(description="in the last closed round")
+    model_digest: str | None
+
+
+class Series(_Answer):
+    """One site's values (or the global model's, site `global`) over rounds; null where nothing was released."""
+
+    site: str
+    provenance: Literal["public", "dp"]
+    rounds: list[int]
+    values: list[float | None]
+
+
+class MetricSeries(_Answer):
+    """A metric in columns."""
+
+    run_id: str
+    metric: str
+    seq: str
+    sampled: bool = Field(description="true when buckets of min, max and last stand for the rounds")
+    total: int = Field(description="points before sampling")
+    series: list[Series]
+
+
+SiteStatus = Literal["within_budget", "near_limit", "at_limit", "refused", "offline", "waiting"]
+
+
+class SitePrivacy(_Answer):
+    """A site's budget for the run's data set. `rounds`, `epsilon_run` and `epsilon_spent` are columns."""
+
+    site: str
+    status: SiteStatus
+    code: str | None = Field(description="the refusal, when the site declined")
+    epsilon_limit: float | None
+    epsilon_planned: float | None = Field(description="lifetime epsilon when the run has ended as planned")
+    rounds: list[int]
+    epsilon_run: list[float] = Field(description="epsilon of this run's releases after each round")
+    epsilon_spent: list[float] = Field(description="epsilon of every release ever charged, after each round")
+    runs_left: int | None = Field(description="further runs like this one that the limit allows")
+    ledger_seq: int | None
+    ledger_head: str | None
+    policy_digest: str | None
+
+
+class RunPrivacy(_Answer):
+    """The privacy of a run, site by site."""
+
+    run_id: str
+    seq: str
+    dataset: str
+    epsilon_target: float
+    delta: float
+    adjacency: str
+    unit: str
+    noise_multiplier: float
+    max_grad_norm: float
+    sample_rate: float
+    steps: int
+    sites: list[SitePrivacy]
+
+
+class LogEntry(_Answer):
+    """Something that happened in a run, as a person reads it."""
+
+    id: str
+    at: datetime
+    level: Literal["ok", "info", "warning", "problem"]
+    kind: str
+    site: str | None
+    round: int | None
+    text: str
+
+
+class RunLog(_Answer):
+    """What happened in a run, newest first."""
+
+    run_id: str
+    seq: str
+    entries: list[LogEntry]
+
+
+class SeedRow(_Answer):
+    """A row of `GET /metrics`, the contract of the first dashboard."""
+
+    round: int
+    loss: float | None
+    accuracy: float | None
+    epsilon: float | None
+    run_id: str
+    site: str
+    recorded_at: datetime
+
+
+class Problem(_Answer):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    trace_id: str
+    errors: list[dict[str, str]] | None = None
