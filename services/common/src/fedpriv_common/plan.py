@@ -106,6 +106,27 @@ class Plan(_Frozen):
     average_from: Annotated[int, Field(ge=1, description="the published model averages iterates from here on")]
     min_reply_ms: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """A plan charges what its recipe does: a rate below 1 for a full-batch recipe would charge too little."""
+        if self.train.phase is not Phase.TRAIN or (self.centre is not None and self.centre.phase is not Phase.CENTRE):
+            raise ValueError("the releases of a plan are named for another phase")
+        match self.recipe:
+            case Recipe.FEDSGD_LOGREG:
+                centre, train = self.centre, self.train
+                if self.model.kind is not ModelKind.LOGREG or centre is None or centre.rounds != 1:
+                    raise ValueError(f"{self.recipe} is logistic regression with one centring round")
+                if any(release.sample_rate != 1.0 or release.steps != 1 for release in (centre, train)):
+                    raise ValueError(f"{self.recipe} takes one full-batch step per round")
+            case Recipe.FEDAVG_MLP:
+                if self.model.kind is not ModelKind.MLP or self.centre is not None:
+                    raise ValueError(f"{self.recipe} is an MLP without a centring round")
+                if self.local_learning_rate is None or self.batch_size is None:
+                    raise ValueError(f"{self.recipe} needs local_learning_rate and batch_size")
+        if self.average_from > self.rounds:
+            raise ValueError("average_from is after the last round")
+        return self
+
     @property
     def rounds(self) -> int:
         """T, the number of training rounds; the centring round is round 0."""

@@ -1,0 +1,78 @@
+"""A site's epsilon after each round, ready before the round begins.
+
+Composing a history with mini-batch releases takes a tenth of a second and more, too long for a round. The values a
+run will report are therefore computed once, at admission, and again only if another run charges the ledger meanwhile.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from fedpriv_client.privacy.ledger.history import History
+from fedpriv_common.accounting import GaussianEvent, coalesce, epsilon
+from fedpriv_common.plan import Plan
+
+#: For mini-batch plans: at how many points of a run epsilon is composed; between two, the later (larger) one holds.
+_GRID_POINTS = 10
+#: Discretisation at those points; a tenth of a second each would add up at the interval of record.
+_GRID_INTERVAL = 1e-3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Epsilon at the policy's delta: of the run, of everything ever charged, and of everything charged or held."""
+
+    epsilon_run: float
+    epsilon_spent: float
+    epsilon_planned: float
+
+
+class BudgetMeter:
+    """Tells a run's Budget by the number of its releases that are charged. Values are upper bounds."""
+
+    def __init__(self, delta: float) -> None:
+        self._delta = delta
+        self._key: object = None
+        self._points: list[int] = []
+        self._budgets: list[Budget] = []
+
+    def read(self, history: History, run_id: str) -> Budget:
+        """The budget with what is charged now."""
+        run = history.runs[run_id]
+        others = [run for other, run in history.runs.items() if other != run_id]
+        charged_by_others = coalesce(event for other in others for event in other.charged())
+        held_by_others = coalesce(event for other in others for event in other.held())
+        key = (run_id, charged_by_others, held_by_others)
+        if key != self._key:
+            self._fill(run.admit.plan, charged_by_others, held_by_others)
+            self._key = key
+        budget = self._budgets[bisect_left(self._points, len(run.releases))]
+        if run.closed:
+            # Nothing is held any more: what is charged is all there will be of this run.
+            spent_for_good = epsilon([*history.charged(), *history.held()], self._delta, _GRID_INTERVAL)
+            return Budget(budget.epsilon_run, budget.epsilon_spent, spent_for_good)
+        return budget
+
+    def _fill(
+        self, plan: Plan, charged_by_others: tuple[GaussianEvent, ...], held_by_others: tuple[GaussianEvent, ...]
+    ) -> None:
+        charges = _charges(plan)
+        full_batch = all(event.sample_rate == 1.0 for event in (*charges, *charged_by_others, *held_by_others))
+        stride = 1 if full_batch else max(1, len(charges) // _GRID_POINTS)
+        self._points = sorted({*range(0, len(charges), stride), len(charges)})
+        planned = epsilon([*charged_by_others, *held_by_others, *charges], self._delta, _GRID_INTERVAL)
+        self._budgets = [
+            Budget(
+                epsilon_run=epsilon(charges[:point], self._delta, _GRID_INTERVAL),
+                epsilon_spent=epsilon([*charged_by_others, *charges[:point]], self._delta, _GRID_INTERVAL),
+                epsilon_planned=planned,
+            )
+            for point in self._points
+        ]
+
+
+def _charges(plan: Plan) -> list[GaussianEvent]:
+    """The plan's releases, one event each, in the order in which they are charged."""
+    centre = [] if plan.centre is None else [plan.centre.event()]
+    return centre + [plan.train.event()] * plan.train.rounds

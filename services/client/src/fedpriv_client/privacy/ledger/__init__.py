@@ -1,0 +1,1 @@
+"""The site's privacy ledger: what was released, durable and chained, charged before anything is computed."""

@@ -1,0 +1,107 @@
+"""The ledger's entries. They hold what is released, never a sum of epsilon: epsilon is recomputed from them.
+
+Each entry names the hash of the one before it, so that an edited, missing or inserted entry breaks the chain.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from fedpriv_common.accounting import GaussianEvent
+from fedpriv_common.canonical import canonical_json, sha256_hex
+from fedpriv_common.plan import Phase, Plan
+
+#: Version of the entries' form; a ledger of another version is refused.
+FORMAT = 1
+#: `prev_hash` of the genesis entry.
+NO_HASH = "0" * 64
+
+
+def now() -> datetime:
+    """The time an entry is stamped with; informative only, order comes from `seq`."""
+    return datetime.now(UTC)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seq: Annotated[int, Field(ge=0)]
+    prev_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    at: AwareDatetime
+
+    def body(self) -> bytes:
+        """The canonical bytes that are stored and hashed."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def hash(self) -> str:
+        """SHA-256 of the canonical bytes."""
+        return sha256_hex(self.body())
+
+
+class Genesis(_Entry):
+    """Entry 0: what the ledger is for. None of it may change while the data set lives."""
+
+    kind: Literal["genesis"] = "genesis"
+    format: int = FORMAT
+    dataset: str
+    partition: Annotated[int, Field(ge=0)]
+    partitions: Annotated[int, Field(ge=1)]
+    held_out_share: Annotated[float, Field(ge=0, lt=1)]
+    site_key_commitment: str
+    canonical_form: int
+    nonce: Annotated[str, Field(description="makes two ledgers of equal settings differ")]
+
+
+class Admit(_Entry):
+    """A run was admitted: its whole plan is held against the budget until the run is closed."""
+
+    kind: Literal["admit"] = "admit"
+    run_id: str
+    plan_digest: str
+    plan: Plan
+    policy_digest: str
+
+
+class Release(_Entry):
+    """One mechanism call. `reserved` is written before anything is computed and is never refunded."""
+
+    kind: Literal["release"] = "release"
+    run_id: str
+    round: Annotated[int, Field(ge=0)]
+    phase: Phase
+    mechanism: Literal["gaussian"] = "gaussian"
+    noise_multiplier: float
+    max_grad_norm: float
+    sample_rate: float
+    steps: int
+    adjacency: Literal["add-remove"] = "add-remove"
+    request_digest: str
+    policy_digest: str
+    state: Literal["reserved", "committed"]
+    reply_digest: str | None
+
+    def event(self) -> GaussianEvent:
+        """What the release costs."""
+        return GaussianEvent(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+class Close(_Entry):
+    """A run ended: rounds it never reserved are free again, and it may never release anything more."""
+
+    kind: Literal["close"] = "close"
+    run_id: str
+
+
+Entry = Annotated[Genesis | Admit | Release | Close, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Genesis | Admit | Release | Close] = TypeAdapter(Entry)
+
+
+def parse_entry(body: bytes) -> Genesis | Admit | Release | Close:
+    """Read an entry; raises ValueError when it is none or not in its canonical form."""
+    entry = _ADAPTER.validate_json(body)
+    if entry.body() != body:
+        raise ValueError("not in canonical form")
+    return entry

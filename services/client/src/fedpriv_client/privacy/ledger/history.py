@@ -1,0 +1,107 @@
+"""What a chain of entries says: which runs were admitted, what each has released, what is still held for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fedpriv_client.privacy.ledger.entries import FORMAT, NO_HASH, Admit, Close, Genesis, Release, parse_entry
+from fedpriv_common.accounting import GaussianEvent
+from fedpriv_common.plan import Phase
+
+
+@dataclass
+class RunHistory:
+    """One run: its admission, its releases by (round, phase) in their latest state, and whether it was closed."""
+
+    admit: Admit
+    releases: dict[tuple[int, Phase], Release] = field(default_factory=dict)
+    closed: bool = False
+
+    def charged(self) -> list[GaussianEvent]:
+        """Everything reserved so far."""
+        return [release.event() for release in self.releases.values()]
+
+    def held(self) -> list[GaussianEvent]:
+        """What the plan may still reserve; nothing once the run is closed."""
+        if self.closed:
+            return []
+        plan = self.admit.plan
+        events = []
+        for release in (plan.centre, plan.train):
+            if release is None:
+                continue
+            used = sum(phase is release.phase for _, phase in self.releases)
+            events += [release.event()] * (release.rounds - used)
+        return events
+
+
+class History:
+    """The verified content of a ledger, built entry by entry; ValueError at the first entry that does not fit."""
+
+    def __init__(self) -> None:
+        self.genesis: Genesis | None = None
+        self.runs: dict[str, RunHistory] = {}
+        self.hashes: list[str] = []
+
+    @property
+    def seq(self) -> int:
+        """Sequence number of the last entry, −1 when there is none."""
+        return len(self.hashes) - 1
+
+    @property
+    def head(self) -> str:
+        """Hash of the last entry."""
+        return self.hashes[-1] if self.hashes else NO_HASH
+
+    def apply(self, seq: int, body: bytes) -> None:
+        """Take in the next entry as it is stored."""
+        entry = parse_entry(body)
+        if entry.seq != seq or seq != self.seq + 1:
+            raise ValueError(f"entry {self.seq + 1} is missing")
+        if entry.prev_hash != self.head:
+            raise ValueError(f"entry {seq} does not follow entry {seq - 1}")
+        match entry:
+            case Genesis():
+                if seq != 0 or entry.format != FORMAT:
+                    raise ValueError(f"entry {seq} is a genesis of format {entry.format}, expected {FORMAT} at 0")
+                self.genesis = entry
+            case Admit():
+                if entry.run_id in self.runs or entry.plan.digest() != entry.plan_digest:
+                    raise ValueError(f"entry {seq} admits a run twice or with another plan")
+                self.runs[entry.run_id] = RunHistory(entry)
+            case Release():
+                self._apply_release(seq, entry)
+            case Close():
+                self._run(seq, entry.run_id).closed = True
+        if self.genesis is None:
+            raise ValueError("the first entry is no genesis")
+        self.hashes.append(entry.hash())
+
+    def _apply_release(self, seq: int, entry: Release) -> None:
+        run = self._run(seq, entry.run_id)
+        before = run.releases.get((entry.round, entry.phase))
+        if entry.state == "reserved":
+            if before is not None or run.closed:
+                raise ValueError(f"entry {seq} reserves twice or in a closed run")
+        elif before is None or before.state != "reserved" or before.request_digest != entry.request_digest:
+            raise ValueError(f"entry {seq} commits what was not reserved")
+        run.releases[(entry.round, entry.phase)] = entry
+
+    def _run(self, seq: int, run_id: str) -> RunHistory:
+        if run_id not in self.runs:
+            raise ValueError(f"entry {seq} names a run that was never admitted")
+        return self.runs[run_id]
+
+    def charged(self) -> list[GaussianEvent]:
+        """Everything ever reserved, over all runs."""
+        return [event for run in self.runs.values() for event in run.charged()]
+
+    def held(self) -> list[GaussianEvent]:
+        """What open admissions may still reserve, over all runs."""
+        return [event for run in self.runs.values() for event in run.held()]
+
+    def releases(self) -> Iterator[Release]:
+        """Every reservation in its latest state, in the order of reservation."""
+        for run in self.runs.values():
+            yield from run.releases.values()

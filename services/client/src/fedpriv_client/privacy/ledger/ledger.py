@@ -1,0 +1,311 @@
+"""Admit, reserve, commit, close: nothing is computed that was not charged, nothing leaves that was not committed.
+
+admit ── reserve ── (train) ── commit ── (send)          close
+  │         │                     │
+  │         └ charged from here   └ only these bytes are ever sent for (run, round, phase)
+  └ the whole plan fits the budget, together with all that was charged or is still held
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedpriv_client.privacy.ledger.entries import NO_HASH, Admit, Close, Genesis, Release, now
+from fedpriv_client.privacy.ledger.history import History, RunHistory
+from fedpriv_client.privacy.ledger.store import LedgerStore
+from fedpriv_common.accounting import epsilon
+from fedpriv_common.canonical import sha256_hex
+from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.plan import Release as PlannedRelease
+
+
+@dataclass(frozen=True)
+class LedgerIdentity:
+    """What a ledger was made for; another data set, partition, split or key is refused."""
+
+    dataset: str
+    partition: int
+    partitions: int
+    held_out_share: float
+    site_key_commitment: str
+    canonical_form: int
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A reservation to train on: charged, nothing sent yet."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The bytes that were committed for this request before; sending them again costs nothing."""
+
+    payload: bytes
+
+
+class Ledger:
+    """A verified ledger. Safe to use from several threads and, through its store, from several processes."""
+
+    def __init__(self, store: LedgerStore, history: History) -> None:
+        self._store = store
+        self._history = history
+        self._lock = threading.RLock()
+
+    @classmethod
+    def begin(cls, store: LedgerStore, marker: Path, identity: LedgerIdentity) -> Ledger:
+        """Write the genesis entry, then its marker, which lives outside the ledger's volume.
+
+        A beginning that was interrupted is completed; a ledger that was begun is opened; one that was used and has
+        lost its marker is refused.
+        """
+        if not marker.exists():
+            with store.exclusive():
+                history = verify(store)
+                if history.seq < 0:
+                    genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), nonce=secrets.token_hex(16), **vars(identity))
+                    store.append(0, genesis.body())
+                    history.apply(0, genesis.body())
+            if history.seq == 0 and history.genesis is not None:
+                write_marker(marker, history.genesis)
+        return cls.open(store, marker, identity)
+
+    @classmethod
+    def open(cls, store: LedgerStore, marker: Path, identity: LedgerIdentity | None = None) -> Ledger:
+        """Verify every entry, the marker and the identity; raises LEDGER_INVALID or LEDGER_MISMATCH."""
+        history = verify(store)
+        expected = read_marker(marker)
+        if history.genesis is None or history.hashes[0] != expected:
+            raise FedprivError(
+                ErrorCode.LEDGER_INVALID,
+                f"The ledger does not begin with the entry that {marker} names.",
+                "This is another ledger than the one this site began with: restore the right one from backup.",
+            )
+        if identity is not None:
+            for name, value in vars(identity).items():
+                written = getattr(history.genesis, name)
+                if written != value:
+                    raise FedprivError(
+                        ErrorCode.LEDGER_MISMATCH,
+                        f"The ledger was made for {name} {written!r}, the site is set to {value!r}.",
+                        "Records would change places: set it back, or begin a new data set with a ledger of its own.",
+                    )
+        return cls(store, history)
+
+    # -- the four steps ------------------------------------------------------------------------------------------
+
+    def admit(self, run_id: str, plan: Plan, policy_digest: str, *, epsilon_limit: float, delta: float) -> None:
+        """Hold a run's whole plan against the budget; raises BUDGET_EXHAUSTED, RUN_CLOSED or REQUEST_CHANGED.
+
+        Admitting the same plan again changes nothing.
+        """
+        with self._exclusive() as history:
+            known = history.runs.get(run_id)
+            if known is not None:
+                if known.closed:
+                    raise RefusalError(Refusal.RUN_CLOSED, f"run {run_id} was closed")
+                if known.admit.plan_digest != plan.digest():
+                    raise RefusalError(Refusal.REQUEST_CHANGED, f"run {run_id} was admitted with another plan")
+                return
+            total = epsilon([*history.charged(), *history.held(), *plan.events()], delta)
+            if total > epsilon_limit:
+                raise RefusalError(
+                    Refusal.BUDGET_EXHAUSTED, f"epsilon would be {total:.4f} of {epsilon_limit} at delta {delta}"
+                )
+            self._append(
+                Admit(
+                    seq=history.seq + 1,
+                    prev_hash=history.head,
+                    at=now(),
+                    run_id=run_id,
+                    plan_digest=plan.digest(),
+                    plan=plan,
+                    policy_digest=policy_digest,
+                )
+            )
+
+    def reserve(self, run_id: str, round_number: int, phase: Phase, request_digest: str) -> Reserved | Replay:
+        """Charge one release of an admitted run, durably, or give back what was committed for the same request.
+
+        A reservation that was never committed serves the same request again: nothing of it had left. Raises
+        NOT_ADMITTED, RUN_CLOSED, BAD_REQUEST (not in the plan) or REQUEST_CHANGED.
+        """
+        with self._exclusive() as history:
+            run = _open_run(history, run_id)
+            before = run.releases.get((round_number, phase))
+            if before is not None:
+                if before.request_digest != request_digest:
+                    raise RefusalError(Refusal.REQUEST_CHANGED, f"round {round_number} {phase} was asked differently")
+                if before.state == "committed":
+                    return Replay(self._committed_payload(before))
+                if run.closed:
+                    raise RefusalError(Refusal.RUN_CLOSED, f"run {run_id} was closed")
+                return Reserved()
+            if run.closed:
+                raise RefusalError(Refusal.RUN_CLOSED, f"run {run_id} was closed")
+            planned = planned_release(run.admit.plan, round_number, phase)
+            self._append(
+                Release(
+                    seq=history.seq + 1,
+                    prev_hash=history.head,
+                    at=now(),
+                    run_id=run_id,
+                    round=round_number,
+                    phase=phase,
+                    noise_multiplier=planned.noise_multiplier,
+                    max_grad_norm=planned.max_grad_norm,
+                    sample_rate=planned.sample_rate,
+                    steps=planned.steps,
+                    request_digest=request_digest,
+                    policy_digest=run.admit.policy_digest,
+                    state="reserved",
+                    reply_digest=None,
+                )
+            )
+            return Reserved()
+
+    def commit(self, run_id: str, round_number: int, phase: Phase, request_digest: str, payload: bytes) -> bytes:
+        """Store the release's bytes and return the bytes to send: of two that commit, only the first's ever leave."""
+        with self._exclusive() as history:
+            run = _open_run(history, run_id)
+            before = run.releases.get((round_number, phase))
+            if before is None or before.request_digest != request_digest:
+                raise RefusalError(Refusal.REQUEST_CHANGED, f"round {round_number} {phase} was not reserved so")
+            if before.state == "committed":
+                return self._committed_payload(before)
+            if run.closed:
+                raise RefusalError(Refusal.RUN_CLOSED, f"run {run_id} was closed")
+            reply_digest = sha256_hex(payload)
+            self._append(
+                before.model_copy(
+                    update={
+                        "seq": history.seq + 1,
+                        "prev_hash": history.head,
+                        "at": now(),
+                        "state": "committed",
+                        "reply_digest": reply_digest,
+                    }
+                ),
+                (reply_digest, payload),
+            )
+            return payload
+
+    def close(self, run_id: str) -> None:
+        """Free what the run never reserved, and refuse the run for ever after. Closing again changes nothing."""
+        with self._exclusive() as history:
+            if not _open_run(history, run_id).closed:
+                self._append(Close(seq=history.seq + 1, prev_hash=history.head, at=now(), run_id=run_id))
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[History]:
+        """The history up to now, including what other processes wrote. Not to be changed."""
+        with self._lock, _as_refusal():
+            self._catch_up()
+            yield self._history
+
+    def contains(self, seq: int, entry_hash: str) -> bool:
+        """Whether entry `seq` has this hash: true of every head that this ledger ever had. −1 is always true."""
+        with self.reading() as history:
+            return seq < 0 or (seq <= history.seq and history.hashes[seq] == entry_hash)
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """One JSON-ready object per reservation, in its latest state."""
+        with self.reading() as history:
+            for release in history.releases():
+                yield release.model_dump(mode="json", exclude={"kind"})
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[History]:
+        with self._lock, _as_refusal(), self._store.exclusive():
+            self._catch_up()
+            yield self._history
+
+    def _catch_up(self) -> None:
+        for seq, body in self._store.read(self._history.seq):
+            self._history.apply(seq, body)
+
+    def _append(self, entry: Admit | Release | Close, reply: tuple[str, bytes] | None = None) -> None:
+        # Only what is durable is believed: the history takes the entry up from the store at the next call.
+        self._store.append(entry.seq, entry.body(), reply)
+
+    def _committed_payload(self, release: Release) -> bytes:
+        payload = None if release.reply_digest is None else self._store.reply(release.reply_digest)
+        if payload is None or sha256_hex(payload) != release.reply_digest:
+            raise RefusalError(Refusal.LEDGER_UNAVAILABLE, f"the bytes of entry {release.seq} are gone or changed")
+        return payload
+
+
+def planned_release(plan: Plan, round_number: int, phase: Phase) -> PlannedRelease:
+    """What the plan foresees for (round, phase): centring in round 0, training in 1…T. Raises BAD_REQUEST."""
+    planned = plan.release(phase)
+    first = 0 if phase is Phase.CENTRE else 1
+    if planned is None or not first <= round_number < first + planned.rounds:
+        raise RefusalError(Refusal.BAD_REQUEST, f"the plan has no {phase} in round {round_number}")
+    return planned
+
+
+def verify(store: LedgerStore) -> History:
+    """Read and check the whole chain; raises LEDGER_INVALID naming the first entry that does not fit."""
+    history = History()
+    try:
+        for seq, body in store.read(-1):
+            history.apply(seq, body)
+    except (ValueError, sqlite3.Error) as error:
+        fault = " ".join(str(error).split())
+        raise FedprivError(
+            ErrorCode.LEDGER_INVALID,
+            f"The ledger is damaged after entry {history.seq}: {fault}.",
+            "Nothing more is released from this data set until it is restored from backup.",
+        ) from None
+    return history
+
+
+def write_marker(marker: Path, genesis: Genesis) -> None:
+    """Leave the proof that this ledger was begun; a marker that is there already is kept."""
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    content = {"genesis": genesis.hash(), "dataset": genesis.dataset, "partition": genesis.partition}
+    with suppress(FileExistsError), marker.open("x") as file:
+        file.write(json.dumps(content) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_marker(marker: Path) -> str:
+    """The genesis hash that the marker names; raises LEDGER_INVALID without one."""
+    try:
+        return str(json.loads(marker.read_text())["genesis"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FedprivError(
+            ErrorCode.LEDGER_INVALID,
+            f"There is no genesis marker at {marker}.",
+            "A ledger without its marker may be a copy: restore the marker, or ask who moved the ledger.",
+        ) from None
+
+
+def _open_run(history: History, run_id: str) -> RunHistory:
+    run = history.runs.get(run_id)
+    if run is None:
+        raise RefusalError(Refusal.NOT_ADMITTED, f"run {run_id} was not admitted")
+    return run
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    """A ledger that cannot be read or written refuses; it never lets a release through."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, OSError) as error:
+        raise RefusalError(Refusal.LEDGER_UNAVAILABLE, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,174 @@
+"""A site answering a server: what is asked is checked against policy, plan and ledger, in that order.
+
+`Site.handle` is the whole border. What it returns crosses; everything else stays in the local log.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fedpriv_client.privacy.budget import BudgetMeter
+from fedpriv_client.privacy.ledger.ledger import Ledger, Replay, planned_release
+from fedpriv_client.privacy.policy import Policy
+from fedpriv_common.contract import DataContract
+from fedpriv_common.errors import Refusal, RefusalError
+from fedpriv_common.plan import APP, Phase, Plan
+from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+
+
+class Releases(Protocol):
+    """What a trainer can do: compute the release of one phase."""
+
+    def release(self, phase: Phase, parameters: FloatArray, centre: FloatArray) -> FloatArray:
+        """The noisy values to send."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run as this process serves it: its plan, and the trainer made for it on first use."""
+
+    plan: Plan
+    trainer: Releases
+
+
+class Site:
+    """Serves one partition of one data set. Requests are answered one at a time."""
+
+    def __init__(
+        self, contract: DataContract, policy: Policy, ledger: Ledger, make_trainer: Callable[[Plan], Releases]
+    ) -> None:
+        self._contract = contract
+        self._policy = policy
+        self._ledger = ledger
+        self._make_trainer = make_trainer
+        self._delta = policy.delta_for(contract)
+        self._meter = BudgetMeter(self._delta)
+        self._run: tuple[str, _Run] | None = None
+
+    def handle(self, request: Request) -> Reply:
+        """Answer a request. A refusal becomes its code; its detail goes to the local log and no further."""
+        try:
+            return self._answer(request)
+        except RefusalError as refusal:
+            log.warning(
+                "refused",
+                extra={
+                    "run_id": request.run_id,
+                    "operation": request.operation,
+                    "round": request.round,
+                    "code": refusal.refusal,
+                    "detail": refusal.detail,
+                },
+            )
+            return Reply(code=refusal.refusal)
+
+    def _answer(self, request: Request) -> Reply:
+        if request.app != APP:
+            raise RefusalError(Refusal.UNKNOWN_APP, f"this image holds {APP}, the server asks for {request.app}")
+        if not self._ledger.contains(request.witness_seq, request.witness_head):
+            raise RefusalError(
+                Refusal.LEDGER_ROLLED_BACK,
+                f"the server has seen entry {request.witness_seq} with another hash: this ledger was set back, "
+                "forked or copied; restore the newest one",
+            )
+        match request.operation:
+            case Operation.ADMIT:
+                self._admit(request)
+                self._serving(request.run_id)  # builds the trainer now rather than in the first round
+                return Reply(code=OK, facts=self._facts(request.run_id))
+            case Operation.RELEASE:
+                return self._release(request)
+            case Operation.CLOSE:
+                self._ledger.close(request.run_id)
+                return Reply(code=OK, facts=self._facts(request.run_id))
+
+    def _admit(self, request: Request) -> None:
+        try:
+            plan = Plan.model_validate_json(request.plan)
+        except ValidationError as error:
+            raise RefusalError(Refusal.BAD_REQUEST, f"plan: {error.error_count()} faults") from None
+        if plan.digest() != request.plan_digest:
+            raise RefusalError(Refusal.BAD_REQUEST, "the plan's digest is not the request's")
+        if plan.contract_digest != self._contract.digest():
+            raise RefusalError(Refusal.CONTRACT_MISMATCH, "the server holds another data contract")
+        _check_shape(plan, self._contract)
+        self._policy.check(plan, self._contract)
+        self._ledger.admit(
+            request.run_id, plan, self._policy.digest(), epsilon_limit=self._policy.epsilon, delta=self._delta
+        )
+
+    def _release(self, request: Request) -> Reply:
+        started = time.monotonic()
+        run = self._serving(request.run_id)
+        if request.plan_digest != run.plan.digest():
+            raise RefusalError(Refusal.REQUEST_CHANGED, "the run was admitted with another plan")
+        planned_release(run.plan, request.round, request.phase)
+        # Arrays are checked before the reservation: what is refused here has cost nothing.
+        train = request.phase is Phase.TRAIN
+        parameters = decode_array(request.parameters, run.plan.model.n_parameters if train else 0)
+        has_centre = train and run.plan.centre is not None
+        centre = decode_array(request.centre, run.plan.model.n_features if has_centre else 0)
+
+        digest = request.digest()
+        reserved = self._ledger.reserve(request.run_id, request.round, request.phase, digest)
+        if isinstance(reserved, Replay):
+            payload = reserved.payload
+        else:
+            computed = encode_array(run.trainer.release(request.phase, parameters, centre))
+            payload = self._ledger.commit(request.run_id, request.round, request.phase, digest, computed)
+        facts = self._facts(request.run_id)
+        # The time of an answer must not tell how many records were worked on.
+        remaining = run.plan.min_reply_ms / 1000 - (time.monotonic() - started)
+        if remaining > 0:
+            time.sleep(remaining)
+        else:
+            log.warning("reply_overran", extra={"run_id": request.run_id, "round": request.round})
+        return Reply(code=OK, payload=payload, facts=facts)
+
+    def _serving(self, run_id: str) -> _Run:
+        """The run's plan as the ledger has it, so that a restarted site goes on, and a trainer for it."""
+        if self._run is None or self._run[0] != run_id:
+            with self._ledger.reading() as history:
+                known = history.runs.get(run_id)
+            if known is None:
+                raise RefusalError(Refusal.NOT_ADMITTED, f"run {run_id} was not admitted")
+            plan = known.admit.plan
+            self._run = (run_id, _Run(plan, self._make_trainer(plan)))
+        return self._run[1]
+
+    def _facts(self, run_id: str) -> SiteFacts:
+        with self._ledger.reading() as history:
+            budget = self._meter.read(history, run_id)
+            return SiteFacts(
+                dataset=self._contract.dataset,
+                epsilon_run=budget.epsilon_run,
+                epsilon_spent=budget.epsilon_spent,
+                epsilon_planned=budget.epsilon_planned,
+                epsilon_limit=self._policy.epsilon,
+                delta=self._delta,
+                policy_digest=self._policy.digest(),
+                ledger_seq=history.seq,
+                ledger_head=history.head,
+            )
+
+
+def _check_shape(plan: Plan, contract: DataContract) -> None:
+    """Refuse a plan whose model does not fit the contract, before it can fail in training."""
+    model = plan.model
+    if model.n_features != contract.n_features or model.n_classes != len(contract.label.classes):
+        raise RefusalError(Refusal.BAD_REQUEST, "the plan's model does not fit the data contract")
+    if plan.dataset != contract.dataset:
+        raise RefusalError(Refusal.CONTRACT_MISMATCH, f"the plan is for {plan.dataset}")

@@ -1,0 +1,135 @@
+"""The two recipes: what a site computes on its records in one round, and the only code that sees them.
+
+Per-record gradients come from Opacus' GradSampleModule; `make_private` is not used, because it derives sample rate,
+steps and divisor from the number of records. Here they are public constants of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus import GradSampleModule
+from torch import Tensor, nn
+
+from fedpriv_client.data.site_data import SiteData
+from fedpriv_client.privacy.randomness import Randomness
+from fedpriv_client.privacy.release import noisy_sum
+from fedpriv_common.model import ModelKind, ModelSpec, inputs
+from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.table import UNLABELLED
+
+FloatArray = NDArray[np.float64]
+
+#: Records whose gradients are held in memory at once.
+_CHUNK = 1024
+
+
+class Trainer:
+    """Computes the releases of one plan on one site's records. Keeps no state between rounds."""
+
+    def __init__(self, plan: Plan, data: SiteData, randomness: Randomness) -> None:
+        self._plan = plan
+        self._data = data
+        self._randomness = randomness
+        self._gradients = PerRecordGradients(plan.model)
+
+    def release(self, phase: Phase, parameters: FloatArray, centre: FloatArray) -> FloatArray:
+        """What leaves the site for one round.
+
+        centre: Σ clip(zᵢ, R) + noise, shape (d,). train, FedSGD: Σ clip(∇ᵢ, C) + noise, shape (n_parameters,);
+        train, MLP: the change of the parameters after the local steps, shape (n_parameters,).
+        """
+        if phase is Phase.CENTRE:
+            return self._centring_sum()
+        match self._plan.recipe:
+            case Recipe.FEDSGD_LOGREG:
+                return self._gradient_sum(parameters, inputs(self._data.z, centre), self._data.labels)
+            case Recipe.FEDAVG_MLP:
+                return self._local_steps(parameters)
+
+    def _centring_sum(self) -> FloatArray:
+        release = self._plan.centre
+        assert release is not None  # noqa: S101 - the ledger reserved it, so the plan has it
+        return noisy_sum(
+            [self._data.z],
+            self._data.z.shape[1],
+            max_norm=release.max_grad_norm,
+            noise_multiplier=release.noise_multiplier,
+            randomness=self._randomness,
+        )
+
+    def _gradient_sum(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+        release = self._plan.train
+        return noisy_sum(
+            self._gradients.chunks(parameters, features, labels),
+            self._plan.model.n_parameters,
+            max_norm=release.max_grad_norm,
+            noise_multiplier=release.noise_multiplier,
+            randomness=self._randomness,
+        )
+
+    def _local_steps(self, parameters: FloatArray) -> FloatArray:
+        """DP-SGD from `parameters`: Poisson samples of public rate, public divisor; an empty sample is noise alone."""
+        release, learning_rate, divisor = self._plan.train, self._plan.local_learning_rate, self._plan.batch_size
+        assert learning_rate is not None  # noqa: S101 - every plan of this recipe has both
+        assert divisor is not None  # noqa: S101
+        # The change is summed on its own: as a difference of parameters it would drown next to huge ones.
+        change = np.zeros_like(parameters)
+        for _ in range(release.steps):
+            sampled = self._randomness.uniform(len(self._data)) < release.sample_rate
+            total = self._gradient_sum(parameters + change, self._data.z[sampled], self._data.labels[sampled])
+            change -= (learning_rate / divisor) * total
+        return change
+
+
+class PerRecordGradients:
+    """Gradients of the cross-entropy (nats) of each record, in float64."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._module = GradSampleModule(_torch_module(spec), loss_reduction="sum")
+        self._loss = _summed_loss(spec)
+
+    def chunks(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> Iterator[FloatArray]:
+        """Gradients at `parameters` in chunks of shape (≤ 1024, n_parameters); zero for unlabelled records."""
+        self._load(parameters)
+        for start in range(0, len(labels), _CHUNK):
+            yield self._compute(features[start : start + _CHUNK], labels[start : start + _CHUNK])
+
+    def _load(self, parameters: FloatArray) -> None:
+        with torch.no_grad():
+            for target, values in zip(self._module.parameters(), self._spec.unflatten(parameters), strict=True):
+                target.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+
+    def _compute(self, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+        labelled = labels != UNLABELLED
+        self._module.zero_grad()
+        scores = self._module(torch.from_numpy(np.ascontiguousarray(features)))
+        torch.autograd.backward(self._loss(scores, torch.from_numpy(np.where(labelled, labels, 0))))
+        samples = [parameter.grad_sample.flatten(1) for parameter in self._module.parameters()]
+        gradients: FloatArray = torch.cat(samples, dim=1).numpy()
+        gradients[~labelled] = 0.0
+        return gradients
+
+
+def _torch_module(spec: ModelSpec) -> nn.Module:
+    match spec.kind:
+        case ModelKind.LOGREG:
+            return nn.Linear(spec.n_features + 1, spec.shapes[0][0], bias=False, dtype=torch.float64)
+        case ModelKind.MLP:
+            return nn.Sequential(
+                nn.Linear(spec.n_features, spec.hidden, dtype=torch.float64),
+                nn.ReLU(),
+                nn.Linear(spec.hidden, spec.n_classes, dtype=torch.float64),
+            )
+
+
+def _summed_loss(spec: ModelSpec) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy summed over records, for one score per record (two classes) or one per class."""
+    if spec.shapes[-1][0] == 1:
+        binary = nn.BCEWithLogitsLoss(reduction="sum")
+        return lambda scores, labels: binary(scores[:, 0], labels.to(torch.float64))
+    return nn.CrossEntropyLoss(reduction="sum")
