@@ -1,0 +1,1 @@
+"""Provisioning: keys, certificates, KMS key and bucket, made once and repaired by every later call."""

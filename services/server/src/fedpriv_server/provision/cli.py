@@ -1,0 +1,39 @@
+"""`fedpriv provision`: what a hub needs before its server starts for the first time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command("provision")
+def provision(
+    folder: Annotated[Path, typer.Option("--hub", help="Folder of the hub's keys and certificates.")],
+    host: Annotated[list[str] | None, typer.Option(help="Name or address of the server; repeat for more.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Site to make a node key for; repeat for more.")] = None,
+    node_keys: Annotated[
+        Path | None, typer.Option(help="Folder of the sites' private keys, <site>.key; each belongs to its site.")
+    ] = None,
+    bucket: Annotated[str | None, typer.Option(help="Bucket to make or repair.", envvar="FEDPRIV_BUCKET")] = None,
+    kms_alias: Annotated[str, typer.Option(help="Alias of the bucket's KMS key.")] = "alias/fedpriv",
+) -> None:
+    """Make keys, certificates, KMS key and bucket; what exists is kept, what expired or was lost is repaired."""
+    # Imported here so that `fedpriv --help` loads neither boto3 nor cryptography.
+    from fedpriv_server.provision import bucket as storage
+    from fedpriv_server.provision import pki
+
+    if site and node_keys is None:
+        raise typer.BadParameter("--site needs --node-keys, the folder of the private keys.")
+    hub = pki.provision_hub(folder, host or ())
+    typer.echo(f"hub keys and certificate: {folder}")
+    if node_keys is not None:
+        for name in site or ():
+            pki.provision_site(hub, name, node_keys / f"{name}.key")
+            typer.echo(f"site {name}: {node_keys / f'{name}.key'}, on the allow-list {hub.sites}")
+    if bucket is not None:
+        made = storage.provision_storage(bucket, kms_alias)
+        typer.echo(f"bucket {made.bucket}, encrypted with {made.kms_key}")
