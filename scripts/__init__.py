@@ -1,0 +1,1 @@
+"""Programs that build, run and check the project; `make` calls them."""

@@ -1,0 +1,1 @@
+"""`make demo`: three sites train under differential privacy on one machine, as real processes."""
