@@ -55,7 +55,10 @@ class Feature(BaseModel):
 
     def standardise(self, values: FloatArray) -> FloatArray:
         """Map raw values, shape (n,), to z = 2·t((x−lo)/(hi−lo)) − 1 in [−1, 1]; NaN becomes the default."""
-        default = 0.0 if self.default is None else float(self.standardise(np.array([self.default]))[0])
+        default = 0.0 if self.default is None else float(self._spread(np.array([self.default]))[0])
+        return np.where(np.isnan(values), default, self._spread(values))
+
+    def _spread(self, values: FloatArray) -> FloatArray:
         scaled = (np.clip(values, self.lo, self.hi) - self.lo) / (self.hi - self.lo)
         match self.transform:
             case Transform.LINEAR:
@@ -64,8 +67,7 @@ class Feature(BaseModel):
                 spread = np.sqrt(scaled)
             case Transform.LOG:
                 spread = np.log1p(_LOG_SPREAD * scaled) / np.log1p(_LOG_SPREAD)
-        standardised = np.clip(2.0 * spread - 1.0, -1.0, 1.0)
-        return np.where(np.isnan(values), default, standardised)
+        return np.clip(2.0 * spread - 1.0, -1.0, 1.0)
 
 
 class Label(BaseModel):
