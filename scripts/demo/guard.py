@@ -1,6 +1,6 @@
 """Runs one program, and ends it when whoever holds the lock is gone, however that happened.
 
-    python -I -S guard.py SPEC.json        {"lock": path, "command": [...], "environment": {...}}
+    python -I -S guard.py SPEC.json     {"lock": path, "command": [...], "environment": {...}, "grace": seconds}
 
 The demo holds an exclusive lock for as long as it lives. Each guard asks for a shared one: it gets it at the very
 moment the demo ends (Ctrl-C, kill -9, power of the terminal gone) and then takes its own program down. The kernel
@@ -20,13 +20,14 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-#: Seconds that a program has to end in after SIGTERM. Longer than any of them needs, shorter than a person waits.
-GRACE = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
 def main(spec_path: str) -> int:
-    """Run the program; returns its exit status, or 128 + n when signal n ended it."""
+    """Run the program; returns its exit status, or 128 + n when signal n ended it.
+
+    The status is also left in a file beside the specification: supervisord forgets it when the program ended early.
+    """
     spec = json.loads(Path(spec_path).read_text())
     lock = os.open(spec["lock"], os.O_RDONLY)
     try:
@@ -51,16 +52,18 @@ def main(spec_path: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    threading.Thread(target=_end_with_demo, args=(lock, program), daemon=True).start()
-    status = program.wait()
-    return status if status >= 0 else 128 - status
+    threading.Thread(target=_end_with_demo, args=(lock, program, spec["grace"]), daemon=True).start()
+    ended = program.wait()
+    status = ended if ended >= 0 else 128 - ended
+    Path(spec_path).with_suffix(".exit").write_text(str(status))
+    return status
 
 
-def _end_with_demo(lock: int, program: subprocess.Popen[bytes]) -> None:
+def _end_with_demo(lock: int, program: subprocess.Popen[bytes], grace: float) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
     program.terminate()
     try:
-        program.wait(GRACE)
+        program.wait(grace)
     except subprocess.TimeoutExpired:
         # Guard, program and whatever the program started are one process group.
         os.killpg(0, signal.SIGKILL)

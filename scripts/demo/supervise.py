@@ -28,6 +28,8 @@ from scripts.demo.programs import Program
 from scripts.demo.ready import until
 from scripts.demo.settings import Places
 
+#: Seconds that a program has to end in after SIGTERM: longer than any needs, shorter than a person waits.
+GRACE_S = 10.0
 #: A program that ends this soon after its start did not start; after as many tries it is given up.
 START_SECONDS, START_TRIES = 1, 3
 _LOG_TAIL_LINES, _LOG_TAIL_WIDTH = 6, 300
@@ -35,7 +37,7 @@ _LOG_TAIL_LINES, _LOG_TAIL_WIDTH = 6, 300
 
 @dataclass(frozen=True)
 class Status:
-    """What supervisord says of one program. `pid` is its guard's, 0 when it does not run."""
+    """What is known of one program: `pid` is its guard's (0: it does not run), `exit_status` that of its last end."""
 
     name: str
     state: str
@@ -52,8 +54,9 @@ class Status:
 class Supervisor:
     """Runs programs. `start` once, `stop` always; programs without `autostart` wait for `launch`."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, grace: float = GRACE_S) -> None:
         self._places = places
+        self._grace = grace
         self._process: subprocess.Popen[bytes] | None = None
         # A socket's path may have a hundred characters, a checkout's more.
         self._sockets = Path(tempfile.mkdtemp(prefix="fedpriv-demo-"))
@@ -90,7 +93,7 @@ class Supervisor:
     def statuses(self) -> dict[str, Status]:
         """Every program's state. Raises PROCESS_DIED when supervisord itself has ended."""
         return {
-            info["name"]: Status(info["name"], info["statename"], info["exitstatus"], info["pid"])
+            info["name"]: Status(info["name"], info["statename"], self._exit_status(info["name"]), info["pid"])
             for info in self._call("getAllProcessInfo")
         }
 
@@ -99,7 +102,7 @@ class Supervisor:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(6 * guard.GRACE)
+                self._process.wait(6 * self._grace)
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -134,6 +137,12 @@ class Supervisor:
         with xmlrpc.client.ServerProxy("http://supervisor", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 
+    def _exit_status(self, program: str) -> int:
+        try:
+            return int(self._specification(program).with_suffix(".exit").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
     def _full_name(self, program: str) -> str:
         group = self._groups[program]
         return f"{group}:{program}" if group else program
@@ -149,9 +158,14 @@ class Supervisor:
         path = self._specification(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(
-            json.dumps({"lock": str(self._places.lock), "command": list(command), "environment": environment})
-        )
+        specification = {
+            "lock": str(self._places.lock),
+            "command": list(command),
+            "environment": environment,
+            "grace": self._grace,
+        }
+        path.write_text(json.dumps(specification))
+        path.with_suffix(".exit").unlink(missing_ok=True)
 
     def _configuration(self, programs: Sequence[Program], waiting: set[str]) -> str:
         sections: list[tuple[str, dict[str, object]]] = [
@@ -183,7 +197,7 @@ class Supervisor:
                         "startsecs": START_SECONDS,
                         "startretries": START_TRIES,
                         # Longer than the guard's own patience, which then kills the whole group.
-                        "stopwaitsecs": round(guard.GRACE + 2),
+                        "stopwaitsecs": round(self._grace + 2),
                         "killasgroup": "true",
                         "priority": program.order,
                         "redirect_stderr": "true",
