@@ -198,7 +198,8 @@ def test_what_the_genesis_fixed_cannot_change(files, field):
 
 
 TAMPERING = {
-    "edited": "UPDATE entries SET body = CAST(replace(CAST(body AS TEXT), '\"steps\":1', '\"steps\":2') AS BLOB) WHERE seq = 2",
+    "edited": "UPDATE entries SET body = CAST(replace(CAST(body AS TEXT), 'steps', 'stepz') AS BLOB) WHERE seq = 2",
+    "cheaper": "UPDATE entries SET body = CAST(replace(CAST(body AS TEXT), '11.8', '91.8') AS BLOB) WHERE seq = 2",
     "removed": "DELETE FROM entries WHERE seq = 2",
     "renumbered": "UPDATE entries SET seq = 9 WHERE seq = 3",
     "swapped": "UPDATE entries SET body = (SELECT body FROM entries WHERE seq = 1) WHERE seq = 2",
