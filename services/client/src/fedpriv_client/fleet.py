@@ -1,0 +1,394 @@
+"""The site's connection to a SuperLink. The one module of the client that uses Flower's private names.
+
+Flower's own node connection ends its process when the server forgets it; this one raises, so that a node can outlive
+any number of servers. Every call is one HTTPS request that the site makes and signs with its node key.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from flwr.app import Message, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ObjectTree,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.node_pb2 import Node as NodeProto
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.settings import read_secret
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+#: Seconds between two signs of life; a server takes a site for gone after missing two.
+HEARTBEAT_SECONDS: Final = HEARTBEAT_DEFAULT_INTERVAL
+
+#: Longest that one request may be silent, seconds. A server holds a pull for up to 20.
+_TIMEOUT = 30.0
+#: Most that one answer, and one message in all, may hold, bytes. A model of the recipes takes some 20 kB.
+MAX_BYTES: Final = 16 * 2**20
+#: Objects in one message: the message, its record dictionary, one record. A foreign app's may have some more.
+MAX_OBJECTS: Final = 16
+#: A message is announced before all of it is there; seconds to wait for the rest.
+_OBJECTS_SECONDS = 60.0
+#: Seconds during which a reply is offered again over a connection that fails.
+_PUSH_SECONDS = 10.0
+#: The server refuses signatures from 5 s in its future or 305 s in its past; its own clock reads in whole seconds.
+_CLOCK_TOLERANCE_SECONDS = 4.0
+
+
+class AbandonedError(Exception):
+    """The message at hand can no longer be answered: its run has ended or its content is gone."""
+
+
+class Fleet:
+    """Requests of one site to the Fleet API of a SuperLink.
+
+    Failures are FedprivError: SERVER_UNREACHABLE, SERVER_CERTIFICATE, or NODE_UNKNOWN when the server answers but
+    does not recognise the site. Heartbeats may be sent from another thread.
+    """
+
+    def __init__(self, server: str, authority: ssl.SSLContext, key: ec.EllipticCurvePrivateKey) -> None:
+        self._server = server
+        self._public_key = public_key_to_bytes(key.public_key())
+        self._client = FleetHttpClient(
+            server,
+            interceptors=[_VersionHeaders(), NodeAuthHttpInterceptor(key, key.public_key())],
+            verify=authority,
+            timeout=_TIMEOUT,
+        )
+        _bound_answers(self._client)
+        self._node: NodeProto | None = None
+        # A heartbeat that overtakes a deactivation would bring the site online again.
+        self._presence = threading.Lock()
+
+    # -- being online ----------------------------------------------------------------------------------------------
+
+    def activate(self, previous: int | None) -> int:
+        """Go online; returns the node id. `previous`, the id of an earlier session that may not have ended, as after
+        a crash, is ended first: a site that is still online cannot go online again for a minute."""
+        with self._presence:
+            if previous is not None:
+                with suppress(_UnrecognisedError):
+                    self._call(self._client.DeactivateNode, DeactivateNodeRequest(node_id=previous))
+            request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=HEARTBEAT_SECONDS)
+            self._node = NodeProto(node_id=self._call(self._client.ActivateNode, request).node_id)
+            return self._node.node_id
+
+    def heartbeat(self) -> None:
+        """Tell the server that the site is there, if it is online."""
+        with self._presence:
+            if self._node is not None:
+                request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_SECONDS)
+                self._call(self._client.SendNodeHeartbeat, request)
+
+    def deactivate(self) -> None:
+        """Go offline; the next pull fails."""
+        with self._presence:
+            if self._node is not None:
+                node, self._node = self._node, None
+                self._call(self._client.DeactivateNode, DeactivateNodeRequest(node_id=node.node_id))
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def pull(self) -> Message | None:
+        """The next message, or None when there is none (yet: a server may hold the answer back for 20 s).
+
+        A message whose content is no message content, or too much of it, comes empty, to be refused. Raises
+        AbandonedError when it was withdrawn meanwhile.
+        """
+        response = self._call(self._client.PullMessages, PullMessagesRequest(node=self._online()))
+        if not response.messages_list:
+            return None
+        try:
+            envelope = message_from_proto(response.messages_list[0])
+            tree = response.message_object_trees[0]
+        except Exception as error:
+            # Nothing in it can be relied upon, not even whom to answer.
+            raise AbandonedError(f"a message without an envelope ({type(error).__name__})") from error
+        try:
+            contents = self._pull_objects(envelope.metadata.run_id, tree)
+        except _OversizedError:
+            return make_message(metadata=envelope.metadata, content=RecordDict())
+        try:
+            message = inflate_object_from_contents(tree.object_id, contents)
+        except Exception:  # whatever foreign content makes Flower's parser raise
+            message = None
+        if not isinstance(message, Message) or not message.has_content():
+            return make_message(metadata=envelope.metadata, content=RecordDict())
+        # The content is the server's word, the envelope is what the server will know the reply by.
+        return make_message(metadata=envelope.metadata, content=message.content)
+
+    def push(self, reply: Message) -> None:
+        """Send a reply. It is offered again for some seconds when the connection fails; doing so changes nothing at
+        the server. Raises AbandonedError when the server no longer wants it."""
+        deadline, delay = time.monotonic() + _PUSH_SECONDS, 0.05
+        while True:
+            try:
+                return self._push_once(reply)
+            except FedprivError as error:
+                if error.code is ErrorCode.NODE_UNKNOWN or time.monotonic() + delay > deadline:
+                    raise
+            time.sleep(delay)
+            delay *= 2
+
+    def confirm(self, message: Message) -> None:
+        """Let the server forget a message's content. It is not waited for by the round, so it comes after the reply."""
+        request = ConfirmMessageReceivedRequest(
+            node=self._online(), run_id=message.metadata.run_id, message_object_id=message.metadata.message_id
+        )
+        self._call(self._client.ConfirmMessageReceived, request)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _online(self) -> NodeProto:
+        if self._node is None:
+            raise _UnrecognisedError(self._server, "the site is offline")
+        return self._node
+
+    def _pull_objects(self, run_id: int, tree: ObjectTree) -> dict[str, bytes]:
+        """Contents by object id; _OversizedError when there are too many or they are too large."""
+        object_ids = dict.fromkeys(node.object_id for node in _first(tree, MAX_OBJECTS + 1))
+        if len(object_ids) > MAX_OBJECTS:
+            raise _OversizedError(self._server, f"a message of more than {MAX_OBJECTS} objects")
+        deadline, contents, size = time.monotonic() + _OBJECTS_SECONDS, {}, 0
+        # One after another on one connection: handshakes on more cost longer than three small answers.
+        for object_id in object_ids:
+            contents[object_id] = self._pull_object(run_id, object_id, deadline)
+            size += len(contents[object_id])
+            if size > MAX_BYTES:
+                raise _OversizedError(self._server, f"a message of more than {MAX_BYTES} bytes")
+        return contents
+
+    def _pull_object(self, run_id: int, object_id: str, deadline: float) -> bytes:
+        request = PullObjectRequest(node=self._online(), run_id=run_id, object_id=object_id)
+        delay = 0.002
+        while True:
+            response = self._call(self._client.PullObject, request)
+            if response.object_found and response.object_available:
+                return bytes(response.object_content)
+            if not response.object_found or time.monotonic() + delay > deadline:
+                raise AbandonedError(f"content of a message of run {run_id} is gone or did not arrive")
+            time.sleep(delay)
+            delay = min(2 * delay, 0.5)
+
+    def _push_once(self, reply: Message) -> None:
+        with no_object_id_recompute():
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            objects = get_all_nested_objects(reply)
+            # How long the work took is not sent along: it may depend on the records.
+            request = PushMessagesRequest(
+                node=self._online(),
+                messages_list=[message_to_proto(remove_content_from_message(reply))],
+                message_object_trees=[get_object_tree(reply)],
+            )
+            response = self._call(self._client.PushMessages, request)
+            wanted = set(response.objects_to_push)
+            for object_id, content in objects.items():
+                if object_id in wanted:
+                    part = PushObjectRequest(
+                        node=self._online(),
+                        run_id=reply.metadata.run_id,
+                        object_id=object_id,
+                        object_content=content.deflate(),
+                        session_id=response.session_id,
+                    )
+                    if not self._call(self._client.PushObject, part).stored:
+                        raise AbandonedError("the server no longer takes the reply's content")
+
+    def _call(self, method: Callable[[RequestT], ResponseT], request: RequestT) -> ResponseT:
+        try:
+            return method(request)
+        except httpx.HTTPStatusError as error:
+            raise self._declined(error.response) from None
+        except _EndlessError as error:
+            raise _OversizedError(self._server, str(error)) from None
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            fault = _certificate_fault(error)
+            if fault is not None:
+                raise FedprivError(
+                    ErrorCode.SERVER_CERTIFICATE,
+                    f"The certificate of {self._server} is not accepted: {fault}.",
+                    "Check that FEDPRIV_CA is the CA of this server and that FEDPRIV_SERVER is a name it carries.",
+                ) from None
+            raise _UnreachableError(self._server, " ".join(str(error).split()) or type(error).__name__) from None
+
+    def _declined(self, response: httpx.Response) -> Exception:
+        flower_error = FlowerError.from_json(response.text)
+        code = None if flower_error is None else flower_error.code
+        if code == ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED:
+            return AbandonedError("the run is not running")
+        if code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
+            return _UnrecognisedError(
+                self._server,
+                "its allow-list lacks this site's public key, or an earlier session of the site is open for a minute",
+                "Have the server's operator add the key; the site keeps trying.",
+            )
+        if code == ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED:
+            return _UnrecognisedError(self._server, "the session has ended")
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            fault = _clock_fault(response)
+            if fault is not None:
+                return _UnrecognisedError(self._server, fault, "Set the clock; signatures carry the time.")
+            return _UnrecognisedError(self._server, "the session is of another start of the server")
+        return _UnreachableError(self._server, f"it answers {response.status_code} to {response.request.url.path}")
+
+
+class _UnreachableError(FedprivError):
+    """No usable answer came."""
+
+    def __init__(self, server: str, cause: str) -> None:
+        super().__init__(
+            ErrorCode.SERVER_UNREACHABLE,
+            f"{server} cannot be reached ({cause}).",
+            "Check the address, the network and that the server runs.",
+        )
+
+
+class _OversizedError(_UnreachableError):
+    """The answer is larger than any that a site works on."""
+
+
+class _UnrecognisedError(FedprivError):
+    """The server answers, but not to this site."""
+
+    def __init__(self, server: str, cause: str, remedy: str = "The site goes online again.") -> None:
+        super().__init__(ErrorCode.NODE_UNKNOWN, f"{server} does not recognise this site: {cause}.", remedy)
+
+
+class _EndlessError(Exception):
+    """Raised from within a body that is longer than any message may be."""
+
+
+class _VersionHeaders:
+    """Tells Flower's version, as the server's compatibility check wants; Flower's own interceptor would also let the
+    server's answer end this process."""
+
+    def __init__(self) -> None:
+        self._headers = dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata())
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Add the headers, and ask for an answer that does not grow when it is read."""
+        context.request.headers.update({**self._headers, "accept-encoding": "identity"})
+        return call_next(context)
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    """An answer's body that ends with an error once it is longer than any message may be."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise _EndlessError(f"an answer of more than {MAX_BYTES} bytes")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound_answers(client: FleetHttpClient) -> None:
+    """Take no redirect, no compression and no endless answer from the server."""
+
+    def check(response: httpx.Response) -> None:
+        if response.is_redirect or "content-encoding" in response.headers:
+            raise ValueError("an answer that is redirected or compressed")
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - a synchronous client
+        response.stream = _BoundedStream(response.stream)
+
+    client._client.event_hooks = {"request": [], "response": [check]}
+
+
+def _first(tree: ObjectTree, count: int) -> list[ObjectTree]:
+    return [node for node, _ in zip(iterate_object_tree(tree), range(count), strict=False)]
+
+
+def _certificate_fault(error: BaseException | None) -> str | None:
+    """Why a certificate was not accepted, if that is behind the error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _clock_fault(response: httpx.Response) -> str | None:
+    """How far this machine's clock is off, if that is what makes the server refuse signatures."""
+    try:
+        ahead = (datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return None
+    if -300 <= ahead <= _CLOCK_TOLERANCE_SECONDS:
+        return None
+    return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
+
+
+def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The site's private key; raises BAD_KEY for anything but a P-256 key in PEM."""
+    try:
+        key = load_pem_private_key(read_secret(path, "node key").encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise FedprivError(
+            ErrorCode.BAD_KEY,
+            f"The node key at {path} is no P-256 private key in PEM without a passphrase.",
+            "Restore it, or enrol this site with a new one.",
+        )
+    return key
+
+
+def read_authority(path: Path) -> ssl.SSLContext:
+    """TLS that trusts the CA certificates in the file and nothing else; raises BAD_KEY."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=read_secret(path, "CA certificate"))
+    except ValueError:
+        raise FedprivError(
+            ErrorCode.BAD_KEY,
+            f"The CA certificate at {path} is no certificate in PEM.",
+            "Get it from the server's operator, and compare its fingerprint.",
+        ) from None
+    return context
