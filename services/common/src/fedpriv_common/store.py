@@ -106,11 +106,13 @@ class ObjectStore:
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(self.bucket, error) from None
 
-    def list_folders(self, prefix: str) -> list[str]:
-        """Names directly below `prefix` (which ends with a slash), in order."""
+    def list_folders(self, prefix: str, start_after: str = "") -> list[str]:
+        """Names directly below `prefix` (which ends with a slash) and after the folder `start_after`, in order."""
+        # Every key of that folder sorts before its name followed by the character after the slash.
+        after = f"{prefix}{start_after}0" if start_after else ""
         try:
             pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/", StartAfter=after
             )
             return [
                 entry["Prefix"].removeprefix(prefix).rstrip("/")

@@ -1,0 +1,155 @@
+"""From the index to the API's answers. Pure: no time, no input or output."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+from fedpriv_common.plan import Phase
+from fedpriv_common.records import GLOBAL, RunInfo, RunState
+from fedpriv_metrics.columns import Column, released
+from fedpriv_metrics.index import METRICS, Index, RunIndex
+from fedpriv_metrics.models import MetricSeries, RunDetail, RunPage, RunSummary, Series
+from fedpriv_metrics.sampling import sample
+
+#: Names under `/v1/runs/{id}/metrics/`; the last two are facts about budgets, which hold no records.
+METRIC_NAMES = (*METRICS, "epsilon_run", "epsilon_spent")
+
+
+def run_page(index: Index, limit: int, cursor: str | None, state: RunState | None) -> RunPage:
+    """Runs with ids below `cursor`, newest first."""
+    found: list[RunSummary] = []
+    for run_id in reversed(index.run_ids()):
+        run = index.run(run_id)
+        if run is None or (cursor is not None and run_id >= cursor) or state not in (None, run.state):
+            continue
+        if len(found) == limit:
+            return RunPage(runs=found, next_cursor=found[-1].run_id)
+        found.append(run_summary(run))
+    return RunPage(runs=found, next_cursor=None)
+
+
+def run_summary(run: RunIndex) -> RunSummary:
+    """The run's line in the list."""
+    info = known(run)
+    return RunSummary(
+        run_id=run.run_id,
+        name=info.settings.name,
+        state=run.state,
+        cause=run.end.cause if run.end else None,
+        dataset=info.plan.dataset,
+        recipe=info.plan.recipe,
+        created_at=info.created_at,
+        ended_at=run.end.ended_at if run.end else None,
+        epsilon_target=info.plan.epsilon,
+        delta=info.plan.delta,
+        sites=info.plan.sites,
+        round=run.training_round,
+        rounds=info.plan.rounds,
+        accuracy=_last(run, "accuracy"),
+    )
+
+
+def run_detail(run: RunIndex) -> RunDetail:
+    """The run with its last figures."""
+    info, closed = known(run), run.last_round
+    updated_at = run.updated_at or info.created_at
+    accuracy = _last(run, "accuracy")
+    durations = [closed.duration_ms for closed in run.rounds.values() if closed.phase is Phase.TRAIN]
+    return RunDetail(
+        **run_summary(run).model_dump(),
+        seq=str(run.seq),
+        updated_at=updated_at,
+        plan=info.plan,
+        plan_digest=info.plan_digest,
+        public_validation=info.public_validation,
+        loss=_last(run, "loss"),
+        auc=_last(run, "auc"),
+        accuracy_interval=(
+            wilson(accuracy, info.public_validation.size)
+            if info.public_validation is not None and accuracy is not None
+            else None
+        ),
+        median_round_ms=median(durations) if durations else None,
+        duration_s=run.end.duration_s if run.end else (updated_at - info.created_at).total_seconds(),
+        sites_expected=list(closed.expected) if closed else [],
+        sites_received=list(closed.received) if closed else [],
+        model_digest=run.end.model_digest if run.end else None,
+    )
+
+
+def metric_series(
+    run: RunIndex, metric: str, site: str | None, min_round: int, max_round: int, points: int
+) -> MetricSeries:
+    """One metric in columns: of `site`, or of the global model and every site that released it."""
+    shown = [site] if site is not None else [name for name in _names(run) if len(_column(run, name, metric))]
+    series, total, sampled = [], 0, False
+    for name in shown:
+        column = _column(run, name, metric)
+        if not len(column) and name in run.figures:
+            # Asked for by name: its rounds are there, and nothing was released in them.
+            column = _unreleased(run.figures[name].recorded_at)
+        window = column.between(min_round, max_round)
+        rounds, values = column.rounds[window], column.values[window]
+        kept = sample(rounds, values, points)
+        total += len(rounds)
+        sampled = sampled or len(kept) < len(rounds)
+        series.append(
+            Series(
+                site=name,
+                provenance=_provenance(run, name, metric),
+                rounds=[rounds[place] for place in kept],
+                values=[released(values[place]) for place in kept],
+            )
+        )
+    return MetricSeries(run_id=run.run_id, metric=metric, seq=str(run.seq), sampled=sampled, total=total, series=series)
+
+
+def wilson(share: float, size: int) -> tuple[float, float]:
+    """95 % interval of a share of `size` trials (Wilson 1927, "Probable inference")."""
+    if size < 1:
+        return 0.0, 1.0
+    z = 1.959964
+    middle = share + z * z / (2 * size)
+    half = z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    scale = 1 + z * z / size
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def known(run: RunIndex) -> RunInfo:
+    """The run's settings and plan; only runs that have them are shown."""
+    if run.info is None:
+        raise LookupError(f"run {run.run_id} has no run.json yet")
+    return run.info
+
+
+def _names(run: RunIndex) -> list[str]:
+    """The global model first, then the sites in order."""
+    return sorted(run.figures, key=lambda name: (name != GLOBAL, name))
+
+
+def _column(run: RunIndex, site: str, metric: str) -> Column:
+    figures = run.figures.get(site)
+    if figures is None:
+        return Column()
+    if metric == "epsilon_run":
+        return figures.epsilon_run
+    if metric == "epsilon_spent":
+        return figures.epsilon_spent
+    return figures.metrics.get(metric, Column())
+
+
+def _unreleased(rounds: Column) -> Column:
+    column = Column()
+    for number in rounds.rounds:
+        column.put(number, 0, None)
+    return column
+
+
+def _provenance(run: RunIndex, site: str, metric: str) -> str:
+    figures = run.figures.get(site)
+    return figures.provenance.get(metric, "public") if figures else "public"
+
+
+def _last(run: RunIndex, metric: str) -> float | None:
+    return _column(run, GLOBAL, metric).last()

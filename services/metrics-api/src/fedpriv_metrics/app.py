@@ -1,0 +1,62 @@
+"""The ASGI application around a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from fedpriv_metrics import __version__, problems
+from fedpriv_metrics.edge import Edge
+from fedpriv_metrics.routes import router
+from fedpriv_metrics.service import Service
+
+DESCRIPTION = (
+    "Runs of federated learning with record-level differential privacy: figures of the global model, budgets of the "
+    "sites, and what happens, live. Everything is read from write-once objects; nothing can be changed here."
+)
+
+
+def describe() -> FastAPI:
+    """Routes and error handlers, without a service behind them."""
+    # The interactive pages would load scripts from elsewhere.
+    app = FastAPI(
+        title="fedpriv metrics",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.include_router(router)
+    problems.install(app)
+    return app
+
+
+def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
+    """The application; it follows the bucket for as long as it runs."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(service.follower.run())
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+    app = describe()
+    app.router.lifespan_context = lifespan
+    app.state.service = service
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=["GET"],
+            allow_headers=["If-None-Match", "Last-Event-ID"],
+            expose_headers=["ETag", "X-Trace-Id"],
+        )
+    return Edge(app, service.figures)

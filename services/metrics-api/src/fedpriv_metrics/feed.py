@@ -1,0 +1,85 @@
+"""A run's events for its viewers: one bounded list of encoded events, shared by every connection.
+
+An event's id is the state after it (see seq.py). A viewer that comes back with an id gets exactly what came after:
+
+    viewer has "3-a1f…"   this process's third state is "3-a1f…"  ─> events 4, 5, …
+                          it is another one, or no longer held    ─> reset: read everything again
+                          this process has read only two objects  ─> nothing yet, until it has caught up
+
+Objects are published by time and key, so two processes, or one before and after a restart, hold the same states as
+long as objects appear in the store in the order of their times. They do, the server writes one after the other.
+When they once did not, a viewer is reset: nothing is ever lost or shown twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedpriv_metrics.seq import Seq
+
+#: Events that can be replayed.
+LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a viewer at a state gets next: events and the state after them, or a reset to the current state."""
+
+    events: list[bytes]
+    seq: Seq
+    reset: bool = False
+
+
+class Feed:
+    """The states and events of one run, or of the list of runs."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._dropped = 0
+        #: `_states[i]` is the digest before `_events[i]`; the last one is the current state's.
+        self._states = [0]
+        self._events: list[bytes] = []
+        self.changed = asyncio.Event()
+
+    @property
+    def seq(self) -> Seq:
+        """The current state."""
+        return Seq(self._dropped + len(self._events), self._states[-1])
+
+    def publish(self, digest: int, encode: Callable[[Seq], bytes]) -> None:
+        """Add the event of the object with this key digest; `encode` is given the state after it."""
+        seq = self.seq.plus(digest)
+        self._events.append(encode(seq))
+        self._states.append(seq.digest)
+        # Trimming in halves keeps the cost per event constant.
+        if len(self._events) > 2 * self._limit:
+            self.trim(self._limit)
+
+    def wake(self) -> None:
+        """Let every connection that waits look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def trim(self, kept: int) -> None:
+        """Forget all but the last `kept` events; viewers of older states are reset."""
+        surplus = len(self._events) - kept
+        if surplus > 0:
+            del self._events[:surplus], self._states[:surplus]
+            self._dropped += surplus
+
+    def ahead(self, seq: Seq) -> bool:
+        """Whether `seq` is of a process that has read more than this one."""
+        return seq.count > self.seq.count
+
+    def after(self, seq: Seq, most: int) -> Replay:
+        """At most `most` events after state `seq`, or a reset when that state is none of this feed's."""
+        if self.ahead(seq):
+            return Replay([], seq)
+        place = seq.count - self._dropped
+        if place < 0 or self._states[place] != seq.digest:
+            return Replay([], self.seq, reset=True)
+        events = self._events[place : place + most]
+        end = place + len(events)
+        return Replay(events, Seq(self._dropped + end, self._states[end]))

@@ -1,0 +1,255 @@
+"""What the bucket says, in memory: a pure function of the set of objects applied.
+
+Applying is idempotent and its order does not matter, so a restart, a late object and a second API process all lead
+to the same answers. Nothing here does input or output.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeVar, assert_never
+
+from fedpriv_common.plan import Phase
+from fedpriv_common.records import (
+    GLOBAL,
+    Admission,
+    MetricRecord,
+    RoundClosed,
+    RunEnd,
+    RunEvent,
+    RunInfo,
+    RunState,
+)
+from fedpriv_common.wire import SiteFacts
+from fedpriv_metrics.columns import Column
+from fedpriv_metrics.feed import Feed
+from fedpriv_metrics.models import Change, StreamEvent, StreamEventKind
+from fedpriv_metrics.objects import Parsed
+from fedpriv_metrics.seq import Seq, key_digest
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+#: Metrics that are kept of a record; every further name would be memory that nothing reads.
+METRICS = ("accuracy", "loss", "auc")
+#: Of two phases in one round, the later one's figures stand for the round.
+RANK = {Phase.CENTRE: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2}
+#: Events of an ended run that late viewers can still be given one by one.
+KEPT_AFTER_END = 512
+
+
+@dataclass(slots=True)
+class SiteIndex:
+    """One site's figures by round, or the global model's."""
+
+    metrics: dict[str, Column] = field(default_factory=dict)
+    provenance: dict[str, Literal["public", "dp"]] = field(default_factory=dict)
+    epsilon_run: Column = field(default_factory=Column)
+    epsilon_spent: Column = field(default_factory=Column)
+    recorded_at: Column = field(default_factory=Column)
+    #: Newest facts of a record, and the round and rank that they are from.
+    facts: SiteFacts | None = None
+    facts_from: tuple[int, int] = (-1, -1)
+    last_reply: datetime | None = None
+    #: One bit per phase for each round: which records are in.
+    _seen: bytearray = field(default_factory=bytearray)
+
+    def add(self, record: MetricRecord) -> bool:
+        """Take a record over; False when it is in already."""
+        number, rank = record.round, RANK[record.phase]
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number + 1 - len(self._seen)))
+        if self._seen[number] >> rank & 1:
+            return False
+        self._seen[number] |= 1 << rank
+        self.recorded_at.put(number, rank, record.recorded_at.timestamp())
+        for name in METRICS:
+            if name in record.metrics:
+                self.metrics.setdefault(name, Column()).put(number, rank, record.metrics[name])
+                # Where kinds mix, the one that needs an explanation is named.
+                self.provenance[name] = "dp" if "dp" in (record.provenance, self.provenance.get(name)) else "public"
+        if record.facts is not None:
+            self.epsilon_run.put(number, rank, record.facts.epsilon_run)
+            self.epsilon_spent.put(number, rank, record.facts.epsilon_spent)
+            if (number, rank) > self.facts_from:
+                self.facts, self.facts_from = record.facts, (number, rank)
+        self.last_reply = max(self.last_reply or record.recorded_at, record.recorded_at)
+        return True
+
+
+class RunIndex:
+    """One run. `info` is None until `run.json` has been read; such a run is not shown."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.info: RunInfo | None = None
+        self.end: RunEnd | None = None
+        self.admissions: dict[str, Admission] = {}
+        self.rounds: dict[int, RoundClosed] = {}
+        self.events: dict[str, RunEvent] = {}
+        self.figures: dict[str, SiteIndex] = {}
+        self.updated_at: datetime | None = None
+        self.feed = Feed()
+
+    @property
+    def seq(self) -> Seq:
+        """Which objects have been applied."""
+        return self.feed.seq
+
+    @property
+    def state(self) -> RunState:
+        """Active until the end is known."""
+        return self.end.state if self.end else RunState.ACTIVE
+
+    @property
+    def last_round(self) -> RoundClosed | None:
+        """The highest round that has closed."""
+        return self.rounds[max(self.rounds)] if self.rounds else None
+
+    @property
+    def training_round(self) -> int:
+        """Number of the last closed training round, 0 before the first."""
+        return max((number for number, closed in self.rounds.items() if closed.phase is Phase.TRAIN), default=0)
+
+    def sites(self) -> list[str]:
+        """Every site that the run knows of, in order."""
+        named = set(self.admissions) | set(self.figures)
+        if closed := self.last_round:
+            named |= set(closed.expected)
+        return sorted(named - {GLOBAL})
+
+    def facts(self, site: str) -> SiteFacts | None:
+        """The newest that the site said of its budget."""
+        figures, admission = self.figures.get(site), self.admissions.get(site)
+        if figures is not None and figures.facts is not None:
+            return figures.facts
+        return admission.facts if admission else None
+
+    def apply(self, parsed: Parsed) -> StreamEvent | None:
+        """Take an object over and publish its event; None when it is in already."""
+        event = self._take(parsed)
+        if event is None:
+            return None
+        self.updated_at = max(self.updated_at or parsed.at, parsed.at)
+        self.feed.publish(key_digest(parsed.key), lambda seq: encode_event(event, seq))
+        return event
+
+    def _take(self, parsed: Parsed) -> StreamEvent | None:
+        value, kind, changes = parsed.value, StreamEventKind.RUN_STATUS, _RUN
+        match value:
+            case RunInfo():
+                new, self.info = self.info is None, value
+            case Admission():
+                new = _put(self.admissions, value.site, value)
+                kind, changes = StreamEventKind.BUDGET, _BUDGET
+            case MetricRecord():
+                new = self.figures.setdefault(value.site, SiteIndex()).add(value)
+                kind, changes = StreamEventKind.RECORD, _GLOBAL_RECORD if value.site == GLOBAL else _SITE_RECORD
+            case RoundClosed():
+                new = _put(self.rounds, value.round, self._shared(value))
+                kind, changes = StreamEventKind.ROUND_CLOSED, _ROUND
+            case RunEvent():
+                new = _put(self.events, value.event_id, value)
+                kind, changes = StreamEventKind.LOG, _LOG
+            case RunEnd():
+                new, self.end = self.end is None, value
+            case _:
+                assert_never(value)
+        if not new:
+            return None
+        return StreamEvent(
+            run_id=self.run_id,
+            seq="",
+            kind=kind,
+            round=getattr(value, "round", None),
+            site=getattr(value, "site", None),
+            state=self.state if kind is StreamEventKind.RUN_STATUS else None,
+            at=parsed.at,
+            changes=changes,
+        )
+
+    def _shared(self, closed: RoundClosed) -> RoundClosed:
+        """The same, holding the names of another round where they are equal: thousands of rounds name few sites."""
+        other = next(reversed(self.rounds.values()), None)
+        if other is None or (closed.expected, closed.received) != (other.expected, other.received):
+            return closed
+        return closed.model_copy(update={"expected": other.expected, "received": other.received})
+
+
+class Index:
+    """Every run, and the feed of runs that appear and end."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, RunIndex] = {}
+        self._visible: list[str] = []
+        self.feed = Feed()
+        self.seq = Seq()
+
+    def run(self, run_id: str) -> RunIndex | None:
+        """The run, when its `run.json` has been read."""
+        run = self._runs.get(run_id)
+        return run if run and run.info else None
+
+    def newest(self) -> RunIndex | None:
+        """The run whose id is the highest: ids sort by the time that they were made."""
+        return self._runs[self._visible[-1]] if self._visible else None
+
+    def run_ids(self) -> Sequence[str]:
+        """Ids of the runs that are shown, oldest first."""
+        return self._visible
+
+    def active(self) -> list[RunIndex]:
+        """Runs that have not ended."""
+        return [run for run_id in self._visible if not (run := self._runs[run_id]).end]
+
+    def apply(self, run_id: str, batch: Iterable[Parsed]) -> list[Parsed]:
+        """Take one run's objects over, by time and key; those that were new, in that order."""
+        run = self._runs.setdefault(run_id, RunIndex(run_id))
+        new = []
+        for parsed in sorted(batch, key=lambda parsed: (parsed.at, parsed.key)):
+            event = run.apply(parsed)
+            if event is None:
+                continue
+            new.append(parsed)
+            digest = key_digest(parsed.key)
+            self.seq = self.seq.plus(digest)
+            if event.kind is StreamEventKind.RUN_STATUS:
+                self._list_changed(run, event, digest)
+        if new:
+            run.feed.wake()
+        return new
+
+    def settle(self, run_id: str) -> None:
+        """No object of this run will come any more: keep less for its viewers."""
+        self._runs[run_id].feed.trim(KEPT_AFTER_END)
+
+    def _list_changed(self, run: RunIndex, event: StreamEvent, digest: int) -> None:
+        if run.info and run.run_id not in self._visible:
+            insort(self._visible, run.run_id)
+        self.feed.publish(digest, lambda seq: encode_event(event, seq))
+        self.feed.wake()
+
+
+_RUN: tuple[Change, ...] = ("run", "log", "privacy")
+_BUDGET: tuple[Change, ...] = ("privacy", "log")
+_GLOBAL_RECORD: tuple[Change, ...] = ("run", "metrics")
+_SITE_RECORD: tuple[Change, ...] = ("metrics", "privacy")
+_ROUND: tuple[Change, ...] = ("run", "privacy", "log")
+_LOG: tuple[Change, ...] = ("privacy", "log")
+
+
+def encode_event(event: StreamEvent, seq: Seq) -> bytes:
+    """The event as server-sent events spell it, with the state after it as its id."""
+    data = event.model_copy(update={"seq": str(seq)}).model_dump_json()
+    return f"event: {event.kind}\nid: {seq}\ndata: {data}\n\n".encode()
+
+
+def _put(held: dict[Key, Value], key: Key, value: Value) -> bool:
+    """Set a key that is not there yet; False when it is."""
+    if key in held:
+        return False
+    held[key] = value
+    return True

@@ -1,0 +1,95 @@
+"""From an object's key and bytes to a record of the schema, or the reason why it is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel, ValidationError
+
+from fedpriv_common import keys
+from fedpriv_common.records import Admission, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
+
+StoredObject = RunInfo | Admission | MetricRecord | RoundClosed | RunEvent | RunEnd
+
+#: Folders and files of a run that hold metrics; its checkpoints, model and statement are not read here.
+KINDS: dict[str, type[StoredObject]] = {
+    "run.json": RunInfo,
+    "admissions": Admission,
+    "records": MetricRecord,
+    "rounds": RoundClosed,
+    "events": RunEvent,
+    "end.json": RunEnd,
+}
+#: Rounds beyond this are no plan of ours; an index grows with the highest round it is told.
+MAX_ROUND = 99_999
+
+
+class MalformedObjectError(ValueError):
+    """An object that does not hold what its key says; the message tells why, without quoting the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A record with its key and the time that it carries."""
+
+    key: str
+    at: datetime
+    value: StoredObject
+
+
+def kind_of(key: str, run_id: str) -> type[StoredObject] | None:
+    """What the object under `key` should hold, or None when it is not read here."""
+    return KINDS.get(key.removeprefix(keys.run_prefix(run_id)).split("/", 1)[0])
+
+
+def parse(key: str, run_id: str, body: bytes) -> Parsed:
+    """Read an object; raises MalformedObjectError when its content is not what the key names."""
+    kind = kind_of(key, run_id)
+    if kind is None:
+        raise MalformedObjectError("no kind of object has this key")
+    try:
+        value = kind.model_validate_json(body)
+    except ValidationError as error:
+        faults = {f"{'.'.join(map(str, fault['loc'])) or 'object'}: {fault['type']}" for fault in error.errors()}
+        raise MalformedObjectError("; ".join(sorted(faults)[:3])) from None
+    if _round(value) > MAX_ROUND:
+        raise MalformedObjectError(f"round is over {MAX_ROUND}")
+    if _key(value) != key:
+        raise MalformedObjectError(f"the content belongs under {_key(value)}")
+    return Parsed(key, _at(value), value)
+
+
+def _round(value: BaseModel) -> int:
+    number = getattr(value, "round", None)
+    return number if isinstance(number, int) else 0
+
+
+def _key(value: StoredObject) -> str:
+    match value:
+        case RunInfo():
+            return keys.run_info(value.run_id)
+        case Admission():
+            return keys.admission(value.run_id, value.site)
+        case MetricRecord():
+            return keys.record(value.run_id, value.round, value.site, value.phase)
+        case RoundClosed():
+            return keys.round_closed(value.run_id, value.round)
+        case RunEvent():
+            return keys.event(value.run_id, value.event_id)
+        case RunEnd():
+            return keys.run_end(value.run_id)
+
+
+def _at(value: StoredObject) -> datetime:
+    match value:
+        case RunInfo():
+            return value.created_at
+        case Admission() | RunEvent():
+            return value.at
+        case MetricRecord():
+            return value.recorded_at
+        case RoundClosed():
+            return value.closed_at
+        case RunEnd():
+            return value.ended_at

@@ -1,0 +1,108 @@
+"""Figures for monitoring, on a port of their own: `/metrics` on the API's port is the first dashboard's.
+
+Labels with a run's id exist only while the run is active, so the number of series stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.records import MetricRecord, RoundClosed
+from fedpriv_metrics.index import RunIndex
+from fedpriv_metrics.objects import Parsed
+
+# A series of the time at which each other series began would double them.
+disable_created_metrics()
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+class Figures:
+    """The service's figures, in a registry of their own so that two of them can live in one process."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        run_site = ["run_id", "site"]
+        self._spent = Gauge(
+            "fl_privacy_epsilon_spent", "Lifetime epsilon of a site's data set", run_site, registry=registry
+        )
+        self._limit = Gauge(
+            "fl_privacy_epsilon_limit", "Lifetime epsilon that a site allows", run_site, registry=registry
+        )
+        self._round = Gauge("fl_round", "Last closed training round", ["run_id"], registry=registry)
+        self._duration = Histogram("fl_round_duration_seconds", "Time of a round", registry=registry)
+        self._records = Counter("fl_records_ingested", "Metric records read", registry=registry)
+        self._malformed = Counter("fl_objects_malformed", "Objects skipped: not of the schema", registry=registry)
+        self._lag = Gauge("fl_ingest_lag_seconds", "Age of the newest object when it was read", registry=registry)
+        self._s3 = Counter("fl_s3_requests", "Requests to S3", ["op"], registry=registry)
+        self._streams = Gauge("fl_sse_connections", "Open event streams", registry=registry)
+        self._requests = Histogram(
+            "http_request_duration_seconds",
+            "Time of a request; of an event stream, how long it was open",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(method=method, route=route, status=status).observe(seconds)
+
+    def streams(self, count: int) -> None:
+        """How many event streams are open."""
+        self._streams.set(count)
+
+    def s3_request(self, operation: str) -> None:
+        """Count a request to S3, such as `ListObjectsV2`; retries count as requests."""
+        self._s3.labels(op=operation).inc()
+
+    def malformed(self) -> None:
+        """Count an object that was skipped."""
+        self._malformed.inc()
+
+    def ingested(self, run: RunIndex, new: Iterable[Parsed]) -> None:
+        """Take over what a run's new objects say."""
+        newest = None
+        for parsed in new:
+            newest = parsed.at
+            if isinstance(parsed.value, MetricRecord):
+                self._records.inc()
+            elif isinstance(parsed.value, RoundClosed) and not run.end:
+                self._duration.observe(parsed.value.duration_ms / 1000)
+        if run.end:
+            self._forget(run)
+            return
+        if newest is not None:
+            self._lag.set((datetime.now(UTC) - newest).total_seconds())
+        self._round.labels(run_id=run.run_id).set(run.training_round)
+        for site in run.sites():
+            if facts := run.facts(site):
+                self._spent.labels(run_id=run.run_id, site=site).set(facts.epsilon_spent)
+                self._limit.labels(run_id=run.run_id, site=site).set(facts.epsilon_limit)
+
+    def serve(self, host: str, port: int) -> None:
+        """Answer scrapes from a thread; raises PORT_IN_USE."""
+        try:
+            start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise FedprivError(
+                ErrorCode.PORT_IN_USE,
+                f"FEDPRIV_PROMETHEUS_PORT: {host}:{port} cannot be listened on ({error.strerror}).",
+                "Choose another port, or 0 for none.",
+            ) from None
+
+    def _forget(self, run: RunIndex) -> None:
+        self._round.remove_by_labels({"run_id": run.run_id})
+        self._spent.remove_by_labels({"run_id": run.run_id})
+        self._limit.remove_by_labels({"run_id": run.run_id})

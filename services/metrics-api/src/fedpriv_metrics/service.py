@@ -1,0 +1,36 @@
+"""The parts of one process, put together; routes get them through `ServiceDep`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from fedpriv_metrics.cache import ByteCache
+from fedpriv_metrics.follow import Follower
+from fedpriv_metrics.forecast import Forecaster
+from fedpriv_metrics.index import Index
+from fedpriv_metrics.prometheus import Figures
+from fedpriv_metrics.stream import Streams
+from fedpriv_metrics.tail import Tail
+
+
+class Service:
+    """Index, its follower, and what serves from it."""
+
+    def __init__(self, tail: Tail, figures: Figures, poll_s: float) -> None:
+        self.figures = figures
+        self.index = Index()
+        self.cache = ByteCache()
+        self.forecaster = Forecaster()
+        self.streams = Streams(figures.streams)
+        self.follower = Follower(tail, self.index, figures, poll_s)
+
+
+def service_of(request: Request) -> Service:
+    """The process's service."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]
