@@ -1,5 +1,7 @@
 """A site over a small table, as a process would build it."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,7 @@ class SiteOnDisk:
         return Watched()
 
 
+@cache  # calibrating a mini-batch plan takes a second
 def plan_of(**settings):
     return make_plan(RunSettings(min_reply_ms=0, **settings), CONTRACT)
 

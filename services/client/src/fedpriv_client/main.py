@@ -36,7 +36,7 @@ def run(settings: SiteSettings) -> None:
     from fedpriv_client.state import StateDir
 
     configure_logging(settings.log_level)
-    _quiet_libraries()
+    quiet_libraries()
     state = StateDir(settings.state_dir)
     fleet = Fleet(settings.server, read_authority(settings.ca), read_node_key(settings.node_key))
     assembled = assemble(settings)
@@ -60,7 +60,7 @@ def run(settings: SiteSettings) -> None:
     node.run()
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """httpx tells every request; Flower has a handler and colours of its own."""
     for name in ("httpx", "httpcore", "flwr"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,9 +6,9 @@ An event's id is the state after it (see seq.py). A viewer that comes back with 
                           it is another one, or no longer held    ─> reset: read everything again
                           this process has read only two objects  ─> nothing yet, until it has caught up
 
-Objects are published by time and key, so two processes, or one before and after a restart, hold the same states as
-long as objects appear in the store in the order of their times. They do, the server writes one after the other.
-When they once did not, a viewer is reset: nothing is ever lost or shown twice.
+Objects are published in the order in which the server writes them, one after the other, so two processes, or one
+before and after a restart, hold the same states however their readings fall. Where objects once came in another
+order, a viewer that changes the process is reset: nothing is ever lost or shown twice.
 """
 
 from __future__ import annotations

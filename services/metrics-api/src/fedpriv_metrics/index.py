@@ -206,10 +206,10 @@ class Index:
         return [run for run_id in self._visible if not (run := self._runs[run_id]).end]
 
     def apply(self, run_id: str, batch: Iterable[Parsed]) -> list[Parsed]:
-        """Take one run's objects over, by time and key; those that were new, in that order."""
+        """Take one run's objects over in the order of their writing; those that were new, in that order."""
         run = self._runs.setdefault(run_id, RunIndex(run_id))
         new = []
-        for parsed in sorted(batch, key=lambda parsed: (parsed.at, parsed.key)):
+        for parsed in sorted(batch, key=lambda parsed: parsed.order):
             event = run.apply(parsed)
             if event is None:
                 continue

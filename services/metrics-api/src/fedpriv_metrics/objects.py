@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, ValidationError
 
 from fedpriv_common import keys
-from fedpriv_common.records import Admission, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
+from fedpriv_common.records import GLOBAL, Admission, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
 
 StoredObject = RunInfo | Admission | MetricRecord | RoundClosed | RunEvent | RunEnd
 
@@ -37,6 +37,11 @@ class Parsed:
     at: datetime
     value: StoredObject
 
+    @property
+    def order(self) -> tuple[datetime, int, str]:
+        """Sorts objects as the server writes them: by time, and what has one time by what depends on what."""
+        return self.at, _rank(self.value), self.key
+
 
 def kind_of(key: str, run_id: str) -> type[StoredObject] | None:
     """What the object under `key` should hold, or None when it is not read here."""
@@ -58,6 +63,22 @@ def parse(key: str, run_id: str, body: bytes) -> Parsed:
     if _key(value) != key:
         raise MalformedObjectError(f"the content belongs under {_key(value)}")
     return Parsed(key, _at(value), value)
+
+
+def _rank(value: StoredObject) -> int:
+    match value:
+        case RunInfo():
+            return 0
+        case Admission():
+            return 1
+        case MetricRecord():
+            return 3 if value.site == GLOBAL else 2
+        case RoundClosed():
+            return 4
+        case RunEvent():
+            return 5
+        case RunEnd():
+            return 6
 
 
 def _round(value: BaseModel) -> int:

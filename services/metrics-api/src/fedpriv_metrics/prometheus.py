@@ -23,7 +23,7 @@ from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.objects import Parsed
 
 # A series of the time at which each other series began would double them.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 

@@ -1,0 +1,63 @@
+/** Reads of the API: one function, one error class that says enough to act on. */
+import type { Problem } from "./types";
+
+export const API = "/api/v1";
+
+/** An answer that takes longer than this is no answer; the page then says so instead of waiting in silence. */
+const DEADLINE_MS = 10_000;
+
+/** A read that failed. `status` is null when nothing answered at all. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: number | null;
+  readonly traceId: string | null;
+
+  constructor(message: string, status: number | null = null, traceId: string | null = null) {
+    super(message);
+    this.status = status;
+    this.traceId = traceId;
+  }
+
+  /** Asking again cannot help: the API understood and has no such thing. */
+  get final(): boolean {
+    return this.status !== null && this.status >= 400 && this.status < 500 && this.status !== 429;
+  }
+}
+
+/** The problem document of a failed answer, or null where the body is none (a proxy's page, an empty body). */
+async function problemOf(response: Response): Promise<Partial<Problem> | null> {
+  if (!response.headers.get("content-type")?.includes("json")) return null;
+  try {
+    return (await response.json()) as Partial<Problem>;
+  } catch {
+    return null;
+  }
+}
+
+/** Turns an answer that is not 2xx into an ApiError. */
+export async function errorOf(response: Response): Promise<ApiError> {
+  const problem = await problemOf(response);
+  const message = problem?.detail ?? `The metrics API answered with status ${response.status}.`;
+  return new ApiError(message, response.status, problem?.trace_id ?? response.headers.get("x-trace-id"));
+}
+
+/** GET `path` below the API's root. The browser's cache revalidates by ETag. */
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  let response: Response;
+  try {
+    response = await fetch(API + path, {
+      headers: { accept: "application/json" },
+      signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
+    });
+    if (response.ok) return (await response.json()) as T;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(
+      deadline.aborted
+        ? `The metrics API did not answer within ${DEADLINE_MS / 1000} s.`
+        : "The metrics API cannot be reached.",
+    );
+  }
+  throw await errorOf(response);
+}

@@ -1,0 +1,18 @@
+/** The API's answers, under the names this page uses. Generated from openapi.json; `npm run api` renews them. */
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type RunSummary = Schemas["RunSummary"];
+export type RunPage = Schemas["RunPage"];
+export type RunDetail = Schemas["RunDetail"];
+export type RunState = Schemas["RunState"];
+export type MetricSeries = Schemas["MetricSeries"];
+export type RunPrivacy = Schemas["RunPrivacy"];
+export type SitePrivacy = Schemas["SitePrivacy"];
+export type SiteStatus = SitePrivacy["status"];
+export type RunLog = Schemas["RunLog"];
+export type LogEntry = Schemas["LogEntry"];
+export type Plan = Schemas["Plan"];
+export type Release = Schemas["Release"];
+export type Problem = Schemas["Problem"];

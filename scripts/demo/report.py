@@ -1,0 +1,167 @@
+"""What came of a run: a table for a person, `results/demo.json` for a machine. Read from the metrics API, so that
+the terminal says what the page says."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from fedpriv_common import keys
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.records import RunState
+from fedpriv_common.rounding import round_up
+from fedpriv_metrics.models import RunDetail, RunPrivacy, SitePrivacy
+from fedpriv_server.provision.files import replace
+from scripts.demo import ready
+from scripts.demo.settings import BUCKET, HOST, Ports
+
+_API_DEADLINE_S = 30.0
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Result(BaseModel):
+    """`results/demo.json`."""
+
+    class Site(BaseModel):
+        """One site's cost; `ledger` is the path of its exported ledger."""
+
+        site: str
+        epsilon_run: float
+        epsilon_spent: float
+        ledger: str
+
+    run_id: str
+    epsilon_target: float
+    delta: float
+    sites: list[Site]
+    rounds: int
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    duration_s: float | None
+    median_round_ms: float | None
+    model: str
+    statement: str
+
+
+def read_run(ports: Ports, run_id: str, check: Callable[[], None]) -> tuple[RunDetail, RunPrivacy]:
+    """The run's end as the metrics API tells it, waiting until it has seen it."""
+    url = f"http://{HOST}:{ports.api}/v1/runs/{run_id}"
+
+    def ended() -> bool:
+        return ready.answers(url) and _get(url, RunDetail).state is not RunState.ACTIVE
+
+    ready.until(ended, "The end of the run in the metrics API", deadline=_API_DEADLINE_S, check=check)
+    return _get(url, RunDetail), _get(f"{url}/privacy", RunPrivacy)
+
+
+def require_finished(run: RunDetail) -> None:
+    """Raise RUN_FAILED unless the run reached its end."""
+    if run.state is not RunState.FINISHED:
+        raise FedprivError(
+            ErrorCode.RUN_FAILED,
+            f"Run {run.run_id} {run.state.value} after {run.round} of {run.rounds} rounds"
+            f"{f' (cause: {run.cause.value})' if run.cause else ''}.",
+            "The sites' refusals are on the dashboard and in demo/logs; a halted run keeps its last model.",
+        )
+
+
+def write_result(path: Path, run: RunDetail, privacy: RunPrivacy, ledgers: dict[str, str]) -> None:
+    """Write the machine's result, whole or not at all."""
+    result = Result(
+        run_id=run.run_id,
+        epsilon_target=run.epsilon_target,
+        delta=run.delta,
+        sites=[
+            Result.Site(
+                site=site.site,
+                epsilon_run=_last(site.epsilon_run),
+                epsilon_spent=_last(site.epsilon_spent),
+                ledger=ledgers[site.site],
+            )
+            for site in privacy.sites
+        ],
+        rounds=run.rounds,
+        accuracy=run.accuracy,
+        accuracy_interval=run.accuracy_interval,
+        duration_s=run.duration_s,
+        median_round_ms=run.median_round_ms,
+        model=_uri(keys.model(run.run_id)),
+        statement=_uri(keys.statement(run.run_id)),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, (json.dumps(result.model_dump(mode="json"), indent=2) + "\n").encode())
+
+
+def print_result(
+    console: Console, run: RunDetail, privacy: RunPrivacy, ledgers: dict[str, str], ports: Ports, result: Path
+) -> None:
+    """Print what the run cost each site, what it reached and where everything is."""
+    took = "" if run.duration_s is None else f" in {run.duration_s:.1f} s"
+    median = "" if run.median_round_ms is None else f", median round {run.median_round_ms:.0f} ms"
+    console.print(f"\nRun {run.run_id} {run.state.value}: {run.round} rounds{took}{median}", soft_wrap=True)
+
+    table = Table("site", "ε of this run", "ε of its lifetime", "limit", "ledger", box=None, pad_edge=False)
+    for site in privacy.sites:
+        table.add_row(*_site_row(site, run.epsilon_target), near(Path(ledgers[site.site])))
+    console.print(table)
+
+    lines = {"privacy": f"δ {run.delta:g}, {privacy.adjacency} one {privacy.unit}, for each site's table"}
+    if run.accuracy is not None:
+        lines["accuracy"] = f"{_percent(run.accuracy)}{_interval(run)}"
+    if run.auc is not None:
+        lines["AUC"] = f"{run.auc:.3f}"
+    lines |= {
+        "model": _uri(keys.model(run.run_id)),
+        "records": f"aws --endpoint-url http://{HOST}:{ports.aws} --no-sign-request "
+        f"s3 ls --recursive {_uri(keys.run_prefix(run.run_id))}",
+        "result": near(result),
+        "dashboard": f"http://{HOST}:{ports.dashboard}/?run={run.run_id}",
+    }
+    for name, value in lines.items():
+        console.print(f"{name:<11}{value}", soft_wrap=True, highlight=False)
+
+
+def _site_row(site: SitePrivacy, target: float) -> tuple[str, str, str, str]:
+    limit = "–" if site.epsilon_limit is None else f"{site.epsilon_limit:.2f}"
+    run, lifetime = round_up(_last(site.epsilon_run)), round_up(_last(site.epsilon_spent))
+    return site.site, f"{run:.2f} of {target:.2f}", f"{lifetime:.2f}", limit
+
+
+def _interval(run: RunDetail) -> str:
+    if run.accuracy_interval is None or run.public_validation is None:
+        return ""
+    low, high = run.accuracy_interval
+    size = run.public_validation.size
+    return f" (95 % interval {_percent(low)} to {_percent(high)}; {size} public records that no site holds)"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _last(column: list[float]) -> float:
+    return column[-1] if column else 0.0
+
+
+def near(path: Path) -> str:
+    """The path from here if it is below, else whole."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _uri(key: str) -> str:
+    return f"s3://{BUCKET}/{key}"
+
+
+def _get(url: str, model: type[Answer]) -> Answer:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return model.model_validate_json(answer.read())

@@ -1,0 +1,100 @@
+"""The demo from the first check to the last process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from fedpriv_server.provision.bucket import Storage
+from scripts.demo import first_use, preflight, programs, ready, report
+from scripts.demo.progress import train
+from scripts.demo.settings import HOST, SITES, Places, Ports
+from scripts.demo.supervise import Supervisor
+from scripts.demo.watch import Watch
+
+_START_DEADLINE_S = 120.0
+
+
+def run_demo(console: Console, places: Places, ports: Ports, *, once: bool) -> None:
+    """Start everything, train, report; then stay until Ctrl-C, or leave when `once`. Nothing is left running."""
+    preflight.check_tools()
+    preflight.check_disk(places.root)
+    lock = preflight.take_lock(places.lock)
+    try:
+        preflight.check_ports(ports.by_use())
+        first_use.use_emulator(ports)
+        if not places.hub.operator_key.exists():
+            console.print(f"First use: keys, tables and ledgers go to {report.near(places.root)}")
+        first_use.prepare_files(places)
+        supervisor = Supervisor(places)
+        try:
+            _run(console, places, ports, supervisor, once=once)
+        finally:
+            console.print("Stopping")
+            supervisor.stop()
+    finally:
+        os.close(lock)
+
+
+def _run(console: Console, places: Places, ports: Ports, supervisor: Supervisor, *, once: bool) -> None:
+    def launch_storing(kms_key: str) -> None:
+        supervisor.launch(programs.server(places, ports, kms_key))
+        supervisor.launch(programs.metrics_api(ports, kms_key))
+
+    watch = Watch(supervisor, ports, launch_storing)
+    try:
+        _start(console, places, ports, supervisor, watch, launch_storing)
+        run_id = train(console, places, ports, watch.check)
+        run, privacy = report.read_run(ports, run_id, watch.check)
+        report.require_finished(run)
+        ledgers = first_use.export_ledgers(places)
+        result = places.results / "demo.json"
+        report.write_result(result, run, privacy, ledgers)
+        report.print_result(console, run, privacy, ledgers, ports, result)
+        if not once:
+            _stay(console, watch)
+    finally:
+        watch.stop()
+
+
+def _start(
+    console: Console,
+    places: Places,
+    ports: Ports,
+    supervisor: Supervisor,
+    watch: Watch,
+    launch_storing: Callable[[str], None],
+) -> None:
+    """Start all programs at once; server and API as soon as they know the KMS key."""
+    began = time.monotonic()
+    sites = [programs.site(places, ports, number) for number in range(len(SITES))]
+    # What they wait for is not known yet, but supervisord wants to hear of every program at its start.
+    later = [programs.server(places, ports, kms_key=""), programs.metrics_api(ports, kms_key="")]
+    supervisor.start([programs.emulator(places, ports), programs.dashboard(ports), *sites], later)
+    watch.start()
+
+    def wait(what: str, url: str, tls: bool = False) -> None:
+        authority = places.hub.authority if tls else None
+        ready.until(lambda: ready.answers(url, authority), what, deadline=_START_DEADLINE_S, check=watch.check)
+        console.print(f"{what} is up ({time.monotonic() - began:.1f} s)")
+
+    with console.status("Starting"):
+        wait("The AWS emulator", f"http://{HOST}:{ports.aws}/_ministack/health")
+        storage: Storage = first_use.prepare_storage()
+        launch_storing(storage.kms_key)
+        watch.keep_storage(storage.kms_key)
+        wait("The dashboard", f"http://{HOST}:{ports.dashboard}/")
+        wait("The server", f"https://{HOST}:{ports.server}/health", tls=True)
+        wait("The metrics API", f"http://{HOST}:{ports.api}/readyz")
+
+
+def _stay(console: Console, watch: Watch) -> None:
+    """Until Ctrl-C, or until a program dies for good."""
+    console.print("\nEverything stays up until Ctrl-C.")
+    while True:
+        watch.check()
+        signal.sigtimedwait([], 1.0)

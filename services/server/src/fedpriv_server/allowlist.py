@@ -1,0 +1,61 @@
+"""The sites that may take part: one public key file each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.records import GLOBAL
+
+#: As `records.SiteName`: a site's name is part of object keys and labels.
+_SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def read_allow_list(folder: Path) -> dict[str, bytes]:
+    """PEM public key by site name, in order of names; raises BAD_SETTING or BAD_KEY naming the file at fault."""
+    if not folder.is_dir():
+        raise FedprivError(
+            ErrorCode.BAD_SETTING,
+            f"FEDPRIV_SITES_DIR: {folder} is not a folder.",
+            "Make it hold one <site>.pem public key per site; `fedpriv provision` does.",
+        )
+    sites: dict[str, bytes] = {}
+    holders: dict[bytes, str] = {}
+    for path in sorted(folder.glob("*.pem")):
+        if not _SITE_NAME.fullmatch(path.stem) or path.stem == GLOBAL:
+            raise FedprivError(
+                ErrorCode.BAD_SETTING,
+                f"FEDPRIV_SITES_DIR: {path} does not carry the name of a site.",
+                f"Use lower-case letters, digits and hyphens, at most 63, and not {GLOBAL!r}.",
+            )
+        key = _read_key(path)
+        if key in holders:
+            raise FedprivError(
+                ErrorCode.BAD_KEY, f"{path} holds the key of {holders[key]}.", "Every site has a key of its own."
+            )
+        sites[path.stem] = key
+        holders[key] = path.stem
+    return sites
+
+
+def _read_key(path: Path) -> bytes:
+    """The key in the one spelling that Flower compares by."""
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise FedprivError(ErrorCode.BAD_KEY, f"{path} cannot be read ({error.strerror}).", "Check its mode.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise FedprivError(
+            ErrorCode.BAD_KEY,
+            f"{path} is not a P-256 public key in PEM form.",
+            "Ask the site for its public key again; `fedpriv provision` makes such keys.",
+        )
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

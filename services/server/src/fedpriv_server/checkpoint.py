@@ -1,0 +1,78 @@
+"""Models as safetensors: arrays that cannot execute anything, with one line of JSON beside them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from fedpriv_common.canonical import canonical_json
+from fedpriv_common.contract import DataContract
+from fedpriv_common.records import RunInfo
+from fedpriv_server.strategy import Iterate
+
+CONTENT_TYPE: Final = "application/octet-stream"
+#: One entry: with several, their order in the file would change from one process to the next.
+_METADATA: Final = "fedpriv"
+
+
+def encode_checkpoint(run: RunInfo, iterate: Iterate) -> bytes:
+    """The iterate as a file; the same iterate always gives the same bytes."""
+    metadata = {
+        "run_id": run.run_id,
+        "plan_digest": run.plan_digest,
+        "round": iterate.round,
+        "averaged": iterate.averaged,
+    }
+    tensors = {"parameters": iterate.parameters, "centre": iterate.centre, "average": iterate.average}
+    return _encode(tensors, metadata)
+
+
+def decode_checkpoint(run: RunInfo, data: bytes) -> Iterate:
+    """The iterate in a file; raises ValueError unless it is a checkpoint of this run."""
+    try:
+        tensors = load(data)
+        metadata = read_metadata(data)
+    except (SafetensorError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a checkpoint: {error}") from None
+    if metadata.get("run_id") != run.run_id or metadata.get("plan_digest") != run.plan_digest:
+        raise ValueError(f"the checkpoint belongs to run {metadata.get('run_id')}, not to {run.run_id}")
+    iterate = Iterate(
+        round=int(metadata["round"]),
+        parameters=tensors["parameters"],
+        centre=tensors["centre"],
+        average=tensors["average"],
+        averaged=int(metadata["averaged"]),
+    )
+    arrays = (iterate.parameters, iterate.centre, iterate.average)
+    if iterate.parameters.shape != (run.plan.model.n_parameters,) or not all(np.isfinite(a).all() for a in arrays):
+        raise ValueError("the checkpoint's arrays are not those of the plan's model")
+    return iterate
+
+
+def encode_model(run: RunInfo, iterate: Iterate, contract: DataContract) -> bytes:
+    """The published model: tensors `parameters` and `centre`, and what is needed to use them."""
+    metadata = {
+        "run_id": run.run_id,
+        "plan_digest": run.plan_digest,
+        "contract": contract.dataset,
+        "contract_digest": run.plan.contract_digest,
+        "model": run.plan.model.model_dump(mode="json"),
+        "rounds": iterate.round,
+    }
+    return _encode({"parameters": iterate.published(), "centre": iterate.centre}, metadata)
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """The line of JSON in a file that `encode_checkpoint` or `encode_model` made."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    metadata: dict[str, Any] = json.loads(header["__metadata__"][_METADATA])
+    return metadata
+
+
+def _encode(tensors: dict[str, Any], metadata: dict[str, Any]) -> bytes:
+    return bytes(save(tensors, {_METADATA: canonical_json(metadata).decode()}))

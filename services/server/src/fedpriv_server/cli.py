@@ -1,0 +1,131 @@
+"""`fedpriv run`, `runs` and `cancel`: what an operator does. Nothing heavy is loaded before a command needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fedpriv_server.operator_client import OperatorClient
+
+app = typer.Typer()
+
+Server = Annotated[str, typer.Option(help="Address of the server.", envvar="FEDPRIV_SERVER")]
+Authority = Annotated[
+    Path | None, typer.Option("--ca", help="Certificate that signed the server's.", envvar="FEDPRIV_CA")
+]
+KeyFile = Annotated[Path, typer.Option("--operator-key-file", help="File of the key.", envvar="FEDPRIV_OPERATOR_KEY")]
+
+_SERVER = "https://localhost:8080"
+
+
+@app.command("run")
+def run(
+    key_file: KeyFile,
+    server: Server = _SERVER,
+    ca: Authority = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="fedsgd-logreg (default) or fedavg-mlp.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Target of the run; 1 by default.")] = None,
+    delta: Annotated[float | None, typer.Option(help="1e-5 by default.")] = None,
+    sites: Annotated[int | None, typer.Option(help="Sites that take part; 3 by default.")] = None,
+    quorum: Annotated[int | None, typer.Option(help="Answers a round needs; every site by default.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Training rounds; by default as the recipe says.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
+    local_steps: Annotated[int | None, typer.Option(help="MLP: local steps per round.")] = None,
+    local_learning_rate: Annotated[float | None, typer.Option(help="MLP.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="MLP: expected batch.")] = None,
+    admission_deadline: Annotated[
+        float | None, typer.Option(help="Seconds to answer the plan in.")
+    ] = None,
+    round_deadline: Annotated[float | None, typer.Option(help="Seconds to answer a round in.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it; exit 0 only when it finishes.")] = False,
+) -> None:
+    """Start a run."""
+    settings = _settings(
+        name=name,
+        recipe=recipe,
+        epsilon=epsilon,
+        delta=delta,
+        sites=sites,
+        quorum=quorum,
+        rounds=rounds,
+        strategy=strategy,
+        local_steps=local_steps,
+        local_learning_rate=local_learning_rate,
+        batch_size=batch_size,
+        admission_deadline_s=admission_deadline,
+        round_deadline_s=round_deadline,
+    )
+    client = _client(server, ca, key_file)
+    run_id = client.start(settings)
+    typer.echo(run_id)
+    if follow:
+        from rich.console import Console
+
+        from fedpriv_server.operator_client import require_finished
+        from fedpriv_server.progress import show_progress
+
+        require_finished(show_progress(client.follow(run_id), Console(stderr=True, highlight=False)))
+
+
+@app.command("runs")
+def runs(key_file: KeyFile, server: Server = _SERVER, ca: Authority = None) -> None:
+    """List runs, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "name", "state", "round", "ε", "accuracy", "started", box=None, pad_edge=False)
+    for status in _client(server, ca, key_file).runs():
+        accuracy = status.metrics.get("accuracy")
+        cause = f" ({status.cause})" if status.cause and status.cause != "complete" else ""
+        table.add_row(
+            status.run_id,
+            status.name,
+            status.state.value + cause,
+            f"{status.round}/{status.rounds}",
+            f"{status.epsilon:g}",
+            "–" if accuracy is None else f"{100 * accuracy:.1f} %",
+            f"{status.created_at:%Y-%m-%d %H:%M}",
+        )
+    Console(highlight=False, width=None if Console().is_terminal else 200).print(table)
+
+
+@app.command("cancel")
+def cancel(
+    run_id: Annotated[str, typer.Argument(help="As `fedpriv runs` lists it.")],
+    key_file: KeyFile,
+    server: Server = _SERVER,
+    ca: Authority = None,
+) -> None:
+    """End a run. What its sites released stays charged, what they did not is free again."""
+    status = _client(server, ca, key_file).cancel(run_id)
+    typer.echo(f"{status.run_id}: {status.state.value if status.cause else 'being cancelled'}")
+
+
+def _client(server: str, authority: Path | None, key_file: Path) -> OperatorClient:
+    from fedpriv_common.settings import read_secret
+    from fedpriv_server.operator_client import OperatorClient
+
+    address = server if "://" in server else f"https://{server}"
+    return OperatorClient(address, read_secret(key_file, "operator key"), authority)
+
+
+def _settings(**options: Any) -> Any:
+    """RunSettings of the options that were given; raises RUN_REFUSED naming each that is not allowed."""
+    from pydantic import ValidationError
+
+    from fedpriv_common.errors import ErrorCode, FedprivError
+    from fedpriv_common.plan import RunSettings
+
+    try:
+        return RunSettings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"--{'-'.join(str(part) for part in fault['loc']).replace('_', '-').removesuffix('-s') or 'settings'}: "
+            f"{fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise FedprivError(ErrorCode.RUN_REFUSED, f"{faults}.", "`fedpriv run --help` lists the options.") from None

@@ -1,0 +1,122 @@
+"""One question to several sites: who answered well, who refused, who answered badly, who did not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fedpriv_common.errors import RefusalError
+from fedpriv_common.records import EventKind
+from fedpriv_common.wire import OK, Reply, Request
+from fedpriv_server.postbox import Postbox
+
+log = logging.getLogger(__name__)
+
+#: What facts, field names and Flower's envelopes may add to the payload of a reply, bytes.
+_ENVELOPE_BYTES: Final = 64 * 1024
+#: A message is of no use after its deadline; Flower takes replies a little longer, so that late ones are seen.
+_AFTER_DEADLINE_S: Final = 60.0
+
+
+@dataclass
+class Answers:
+    """`replies` passed every check; `refused` holds the code of each site that declined."""
+
+    replies: dict[str, Reply] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
+
+    def __contains__(self, site: str) -> bool:
+        return site in self.replies or site in self.refused or site in self.bad
+
+
+class Exchange:
+    """Asks and waits, woken by answers. The postbox's reader for as long as a run is active."""
+
+    def __init__(self, postbox: Postbox, event: Callable[[EventKind, str, int | None], None]) -> None:
+        """`event` is told what is worth recording: its kind, the site, the round."""
+        self._postbox = postbox
+        self._event = event
+        self._woken = asyncio.Event()
+        self._answers = Answers()
+        self._asked: Mapping[str, Request] = {}
+        self._accept: Callable[[str, Reply], None] = lambda _site, _reply: None
+
+    async def ask(
+        self,
+        requests: Mapping[str, Request],
+        accept: Callable[[str, Reply], None],
+        *,
+        payload_bytes: int,
+        deadline_s: float,
+        quorum: int,
+        grace_s: float = 0.0,
+    ) -> Answers:
+        """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
+        the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
+
+        `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._asked, self._accept, self._answers = requests, accept, Answers()
+        try:
+            for site, request in requests.items():
+                self._postbox.send(
+                    site, request, reply_bytes=payload_bytes + _ENVELOPE_BYTES, ttl_s=deadline_s + _AFTER_DEADLINE_S
+                )
+            while (wait_s := self._wait_s(loop.time() - started, deadline_s, quorum, grace_s)) > 0:
+                self._woken.clear()
+                try:
+                    await asyncio.wait_for(self._woken.wait(), wait_s)
+                except TimeoutError:
+                    continue
+        finally:
+            for site in requests:
+                self._postbox.withdraw(site)
+            self._asked = {}
+        return self._answers
+
+    def _wait_s(self, elapsed_s: float, deadline_s: float, quorum: int, grace_s: float) -> float:
+        """How long to wait before looking again; 0 when there is nothing to wait for."""
+        missing = [site for site in self._asked if site not in self._answers]
+        received = len(self._answers.replies)
+        if not missing or received + len(missing) < quorum:
+            return 0.0
+        if received >= quorum and not any(self._postbox.online(site) for site in missing):
+            return min(grace_s, deadline_s) - elapsed_s
+        return deadline_s - elapsed_s
+
+    # -- the postbox's reader --------------------------------------------------------------------------------------
+
+    def answered(self, site: str, fields: dict[str, object] | None) -> None:
+        """An answer to the question that is asked now."""
+        if site not in self._asked or site in self._answers:
+            return
+        request = self._asked[site]
+        try:
+            if fields is None:
+                raise ValueError("not a fedpriv record, or too large")
+            reply = Reply.from_fields(fields)
+            if reply.code == OK:
+                self._accept(site, reply)
+                self._answers.replies[site] = reply
+            else:
+                self._answers.refused[site] = reply.code
+        except (ValueError, RefusalError) as error:
+            log.warning("bad_reply", extra={"site": site, "round": request.round, "reason": str(error)[:200]})
+            self._answers.bad.add(site)
+            self._event(EventKind.BAD_REPLY, site, request.round)
+        self._woken.set()
+
+    def late(self, site: str, round_number: int) -> None:
+        """An answer to an earlier question: told, and not used."""
+        self._event(EventKind.LATE_REPLY, site, round_number)
+
+    def presence(self, site: str, online: bool) -> None:
+        """A site came or went."""
+        self._event(EventKind.SITE_BACK if online else EventKind.SITE_OFFLINE, site, None)
+        self._woken.set()

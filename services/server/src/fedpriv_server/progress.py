@@ -1,0 +1,73 @@
+"""A run on the terminal: a bar where a person watches, plain lines where nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fedpriv_common.rounding import round_up
+from fedpriv_server.status import RunStatus
+
+
+def show_progress(statuses: Iterable[RunStatus], console: Console) -> RunStatus:
+    """Show every status until there are no more; returns the last. Raises ValueError if there was none."""
+    last = _bar(statuses, console) if console.is_terminal else _lines(statuses, console)
+    if last is None:
+        raise ValueError("a run has at least one status")
+    if last.warning:
+        console.print(f"Note: {last.warning}", soft_wrap=True)
+    return last
+
+
+def _bar(statuses: Iterable[RunStatus], console: Console) -> RunStatus | None:
+    last = None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task: TaskID | None = None
+        for last in statuses:
+            if task is None:
+                task = progress.add_task("waiting for sites", total=last.rounds, figures="")
+            progress.update(task, completed=last.round, description=_stage(last), figures=_figures(last))
+    return last
+
+
+def _lines(statuses: Iterable[RunStatus], console: Console) -> RunStatus | None:
+    last, said = None, ""
+    for last in statuses:
+        line = f"{_stage(last)}, round {last.round} of {last.rounds}"
+        if line != said:
+            figures = _figures(last)
+            console.print(line + (f"  {figures}" if figures else ""), soft_wrap=True, highlight=False)
+            said = line
+    return last
+
+
+def _stage(status: RunStatus) -> str:
+    if status.cause is not None:
+        return status.state.value
+    if status.round > 0:
+        return "training"
+    answered = sum(site.code is not None for site in status.sites)
+    if answered < len(status.sites):
+        return f"waiting for sites ({answered} of {len(status.sites)} answered)"
+    return "centring"
+
+
+def _figures(status: RunStatus) -> str:
+    """Accuracy, and the epsilon of the site that has spent most on this run."""
+    parts = []
+    accuracy = status.metrics.get("accuracy")
+    if accuracy is not None:
+        parts.append(f"accuracy {100 * accuracy:.1f} %")
+    spent = [site.epsilon_run for site in status.sites if site.epsilon_run is not None]
+    if spent:
+        parts.append(f"ε {round_up(max(spent)):.2f} of {status.epsilon:g}")
+    return "  ".join(parts)

@@ -1,0 +1,492 @@
+"""One run, from the plan to its end: admission, centring, training rounds, close, model and statement.
+
+    admission ── round 0: centring ── rounds 1 … T ── close ── model, statement, end
+        │                │                 │            ↑
+        └────────────────┴── halted, cancelled, failed ─┘
+
+Whatever happens, a run ends once, with `end.json`. A server that stops in between leaves it active: the next start
+goes on from the last checkpoint, and sites answer what they were asked before with the bytes of the first time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import statistics
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from ulid import ULID
+
+from fedpriv_common import keys
+from fedpriv_common.canonical import canonical_json, sha256_hex
+from fedpriv_common.contract import DataContract
+from fedpriv_common.errors import FedprivError, Refusal
+from fedpriv_common.plan import Phase
+from fedpriv_common.records import (
+    GLOBAL,
+    Admission,
+    EndCause,
+    EventKind,
+    MetricRecord,
+    RoundClosed,
+    RunEnd,
+    RunEvent,
+    RunInfo,
+    RunState,
+)
+from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
+from fedpriv_server.archive import Archive
+from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint, encode_model
+from fedpriv_server.evaluation import PublicSet
+from fedpriv_server.exchange import Answers, Exchange
+from fedpriv_server.journal import Journal, as_object
+from fedpriv_server.outbox import Outbox, StoredObject
+from fedpriv_server.postbox import Postbox
+from fedpriv_server.prometheus import Prometheus
+from fedpriv_server.statement import make_statement
+from fedpriv_server.status import RunStatus, SiteStatus
+from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
+from fedpriv_server.witness import Witness
+
+log = logging.getLogger(__name__)
+
+#: How long an offline site is waited for at admission once the quorum is there, seconds.
+_ADMISSION_GRACE_S: Final = 5.0
+#: How long sites may take to close a run, seconds; one that does not hear of it keeps its admission open.
+_CLOSE_DEADLINE_S: Final = 10.0
+#: How long the bucket is waited for before a run is reported as ended, seconds.
+_FLUSH_DEADLINE_S: Final = 10.0
+#: Rounds over which the median duration is taken.
+_DURATIONS: Final = 1000
+
+
+class HaltedError(Exception):
+    """The run cannot go on."""
+
+    def __init__(self, cause: EndCause) -> None:
+        super().__init__(cause.value)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What every run of this server uses."""
+
+    postbox: Postbox
+    archive: Archive
+    outbox: Outbox
+    witness: Witness
+    contract: DataContract
+    public: PublicSet | None
+    prometheus: Prometheus
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an earlier start of the run came. `known`: keys that it wrote."""
+
+    admissions: dict[str, Admission] = field(default_factory=dict)
+    iterate: Iterate | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return bool(self.known)
+
+
+class Run:
+    """An active run, and its status when it has ended."""
+
+    def __init__(self, info: RunInfo, sites: tuple[str, ...], hub: Hub, progress: Progress | None = None) -> None:
+        """`sites`: who is asked to take part. Raises ValueError when the plan names a strategy that does not fit."""
+        self.info = info
+        self._plan = info.plan
+        self._hub = hub
+        self._strategy = make_strategy(info.plan)
+        self._progress = progress or Progress()
+        self._journal = Journal(hub.archive, self._progress.known)
+        self._exchange = Exchange(hub.postbox, self._event)
+        self._sites = sites
+        self._codes: dict[str, str] = {}
+        self._facts: dict[str, SiteFacts] = {}
+        seed = hashlib.sha256(info.run_id.encode()).digest()
+        self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
+        self._metrics = dict(self._progress.metrics)
+        self._durations_ms: deque[float] = deque(maxlen=_DURATIONS)
+        self._training: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._end: RunEnd | None = None
+        self._warning: str | None = None
+        self._version = 0
+        self._changed = asyncio.Event()
+
+    # -- for the operator ------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has its terminal state."""
+        return self._end is not None
+
+    def cancel(self) -> None:
+        """End the run as soon as the sites have heard of it. Without effect on one that has ended."""
+        self._cancelled = True
+        if self._training is not None:
+            self._training.cancel()
+
+    def status(self) -> RunStatus:
+        """The run now."""
+        end, online = self._end, self._hub.postbox.online
+        return RunStatus(
+            run_id=self.info.run_id,
+            name=self.info.settings.name,
+            version=self._version,
+            state=end.state if end else RunState.ACTIVE,
+            cause=end.cause if end else None,
+            created_at=self.info.created_at,
+            epsilon=self._plan.epsilon,
+            delta=self._plan.delta,
+            round=self._iterate.round,
+            rounds=self._plan.rounds,
+            metrics=self._metrics,
+            sites=tuple(self._site_status(site, online(site)) for site in self._sites),
+            median_round_ms=statistics.median(self._durations_ms) if self._durations_ms else None,
+            elapsed_s=end.duration_s if end else self._elapsed_s(),
+            model=keys.model(self.info.run_id) if end and end.model_digest else None,
+            warning=self._warning,
+        )
+
+    async def wait_for_change(self, version: int, timeout_s: float) -> None:
+        """Return when the status is newer than `version`, at most after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while self._version <= version and (left := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                return
+
+    async def settled(self) -> None:
+        """Return when everything that the run wrote is durable."""
+        await self._journal.settled()
+
+    def _site_status(self, site: str, online: bool) -> SiteStatus:
+        facts = self._facts.get(site)
+        status = SiteStatus(site=site, online=online, code=self._codes.get(site))
+        if facts is None:
+            return status
+        return status.model_copy(
+            update={
+                "epsilon_run": facts.epsilon_run,
+                "epsilon_spent": facts.epsilon_spent,
+                "epsilon_planned": facts.epsilon_planned,
+                "epsilon_limit": facts.epsilon_limit,
+            }
+        )
+
+    def _elapsed_s(self) -> float:
+        return max(0.0, (datetime.now(UTC) - self.info.created_at).total_seconds())
+
+    def _tell(self) -> None:
+        self._version += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # -- the way of the run ----------------------------------------------------------------------------------------
+
+    async def execute(self) -> None:
+        """Run to the end. Cancelled from outside (the server stops), it stays active for the next start."""
+        self._journal.write([as_object(keys.run_info(self.info.run_id), self.info)])
+        if self._progress.begun:
+            self._event(EventKind.RUN_RESUMED, None, self._iterate.round)
+        async with self._hub.postbox.open(self.info.run_id, self._exchange):
+            state, cause = await self._outcome()
+            log.info("run_ends", extra={"run_id": self.info.run_id, "state": state, "cause": cause})
+            try:
+                await self._close()
+            except Exception:  # the end is told whatever the sites say to it
+                log.exception("close_failed", extra={"run_id": self.info.run_id})
+        await self._publish(state, cause)
+
+    async def _outcome(self) -> tuple[RunState, EndCause]:
+        self._training = asyncio.create_task(self._train())
+        if self._cancelled:
+            self._training.cancel()
+        try:
+            await self._training
+        except HaltedError as halted:
+            return RunState.HALTED, halted.cause
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            return RunState.CANCELLED, EndCause.OPERATOR
+        except Exception:
+            log.exception("run_failed", extra={"run_id": self.info.run_id})
+            return RunState.FAILED, EndCause.INTERNAL
+        return RunState.FINISHED, EndCause.COMPLETE
+
+    async def _train(self) -> None:
+        members = await self._admit()
+        if self._plan.centre is not None and self._progress.iterate is None:
+            members = await self._round(Phase.CENTRE, 0, members)
+        elif self._progress.iterate is None:
+            self._journal.write([self._checkpoint()])
+        while self._iterate.round < self._plan.rounds:
+            members = await self._round(Phase.TRAIN, self._iterate.round + 1, members)
+
+    @property
+    def _quorum(self) -> int:
+        return self.info.settings.quorum or self._plan.sites
+
+    async def _admit(self) -> tuple[str, ...]:
+        """Show the plan to the sites; returns those that take part."""
+        for site, admission in self._progress.admissions.items():
+            self._note(site, admission.code, admission.facts)
+        if self._progress.iterate is None:
+            plan = canonical_json(self._plan.model_dump(mode="json")).decode()
+            answers = await self._exchange.ask(
+                {site: self._request(site, Operation.ADMIT, plan=plan) for site in self._sites},
+                self._accept_facts,
+                payload_bytes=0,
+                deadline_s=self.info.settings.admission_deadline_s,
+                quorum=self._quorum,
+                grace_s=_ADMISSION_GRACE_S,
+            )
+            objects = []
+            for site, code, facts in _told(answers):
+                if site not in self._progress.admissions:
+                    self._note(site, code, facts)
+                    at = datetime.now(UTC)
+                    admission = Admission(run_id=self.info.run_id, site=site, at=at, code=code, facts=facts)
+                    objects.append(as_object(keys.admission(self.info.run_id, site), admission))
+                    if facts is not None:
+                        objects.append(self._hub.witness.to_object(site, facts))
+            self._journal.write(objects)
+            await self._journal.settled()  # who takes part must not change when the run is resumed
+            self._tell()
+        members = tuple(site for site in self._sites if self._codes.get(site) == OK)
+        self._require_quorum(len(members))
+        return members
+
+    async def _round(self, phase: Phase, number: int, members: tuple[str, ...]) -> tuple[str, ...]:
+        """One round; returns the sites to ask in the next."""
+        started = time.perf_counter()
+        size, bound = reply_size(self._plan, phase), reply_bound(self._plan, phase)
+        arrays: dict[str, FloatArray] = {}
+
+        def accept(site: str, reply: Reply) -> None:
+            array = decode_array(reply.payload, size)
+            if not np.linalg.norm(array) <= bound:
+                raise ValueError(f"a reply longer than {bound:.3g}, which no honest site sends")
+            self._accept_facts(site, reply)
+            arrays[site] = array
+
+        in_training = phase is Phase.TRAIN
+        parameters = encode_array(self._iterate.parameters) if in_training else b""
+        centre = encode_array(self._iterate.centre) if in_training and self._plan.centre else b""
+        answers = await self._exchange.ask(
+            {
+                site: self._request(
+                    site, Operation.RELEASE, round=number, phase=phase, parameters=parameters, centre=centre
+                )
+                for site in members
+            },
+            accept,
+            payload_bytes=8 * size,
+            deadline_s=self.info.settings.round_deadline_s,
+            quorum=self._quorum,
+        )
+        for site, code, facts in _told(answers):
+            self._note(site, code, facts)
+        if len(arrays) >= self._quorum:
+            replies = [arrays[site] for site in sorted(arrays)]
+            if in_training:
+                self._iterate = self._iterate.trained(self._plan, self._strategy, replies)
+            else:
+                self._iterate = self._iterate.centred(self._plan, replies)
+        await self._close_round(phase, number, members, answers, started)
+        remaining = tuple(site for site in members if site not in answers.refused)
+        self._require_quorum(len(arrays))
+        return remaining
+
+    async def _close_round(
+        self, phase: Phase, number: int, members: tuple[str, ...], answers: Answers, started: float
+    ) -> None:
+        run_id, closed_at = self.info.run_id, datetime.now(UTC)
+        complete = len(answers.replies) >= self._quorum
+        objects = []
+        for site, reply in sorted(answers.replies.items()):
+            record = MetricRecord(
+                run_id=run_id,
+                site=site,
+                round=number,
+                phase=phase,
+                recorded_at=closed_at,
+                provenance="dp",
+                metrics={},
+                facts=reply.facts,
+            )
+            objects.append(as_object(keys.record(run_id, number, site, phase), record))
+        if complete and phase is Phase.TRAIN and self._hub.public is not None:
+            self._metrics = self._hub.public.metrics(self._plan, self._iterate)
+            record = MetricRecord(
+                run_id=run_id,
+                site=GLOBAL,
+                round=number,
+                phase=Phase.EVALUATE,
+                recorded_at=closed_at,
+                provenance="public",
+                metrics=self._metrics,
+                facts=None,
+            )
+            objects.append(as_object(keys.record(run_id, number, GLOBAL, Phase.EVALUATE), record))
+        duration_s = time.perf_counter() - started
+        closed = RoundClosed(
+            run_id=run_id,
+            round=number,
+            phase=phase,
+            closed_at=closed_at,
+            expected=members,
+            received=tuple(sorted(answers.replies)),
+            refused=dict(sorted(answers.refused.items())),
+            duration_ms=1000 * duration_s,
+        )
+        objects.append(as_object(keys.round_closed(run_id, number), closed))
+        if complete:
+            objects.append(self._checkpoint())
+        # One bundle at most is on its way to the disk, so that memory stays bounded.
+        await self._journal.settled()
+        self._journal.write(objects)
+        if len(answers.replies) < len(members):
+            # Asked again after a crash, more sites might answer, and the next request would be another one than the
+            # sites have charged for. With every answer in, the repetition is the same and need not be waited for.
+            await self._journal.settled()
+        self._durations_ms.append(1000 * duration_s)
+        self._hub.prometheus.round_closed(run_id, number, duration_s)
+        self._tell()
+
+    async def _close(self) -> None:
+        """Let the sites free what was planned and not used. Those that never got the plan have nothing to free."""
+        asked = [site for site in self._sites if self._codes.get(site, OK) == OK]
+        answers = await self._exchange.ask(
+            {site: self._request(site, Operation.CLOSE) for site in asked},
+            self._accept_facts,
+            payload_bytes=0,
+            deadline_s=_CLOSE_DEADLINE_S,
+            quorum=0,
+        )
+        objects = []
+        for site, reply in answers.replies.items():
+            if reply.facts is not None:
+                self._note(site, OK, reply.facts)
+                objects.append(self._hub.witness.to_object(site, reply.facts))
+        self._journal.write(objects)
+        unheard = [site for site in asked if site not in answers]
+        if unheard:
+            log.warning("close_unheard", extra={"run_id": self.info.run_id, "sites": unheard})
+
+    async def _publish(self, state: RunState, cause: EndCause) -> None:
+        """Write model, statement and end, and wait a while for the bucket to have them."""
+        run_id, objects, model_digest = self.info.run_id, [], None
+        if self._iterate.round > 0:
+            model = encode_model(self.info, self._iterate, self._hub.contract)
+            model_digest = sha256_hex(model)
+            statement = make_statement(self.info, self._facts, model_digest)
+            objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
+            objects.append(StoredObject(keys.statement(run_id), canonical_json(statement)))
+        end = RunEnd(
+            run_id=run_id,
+            ended_at=datetime.now(UTC),
+            state=state,
+            cause=cause,
+            rounds=self._iterate.round,
+            duration_s=self._elapsed_s(),
+            model_digest=model_digest,
+            metrics=self._metrics,
+        )
+        self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
+        try:
+            await self._journal.settled()
+            if not await asyncio.to_thread(self._hub.outbox.wait_until_empty, _FLUSH_DEADLINE_S):
+                self._warning = "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
+        except FedprivError as error:
+            self._warning = str(error)
+        self._end = end
+        self._hub.prometheus.run_ended(run_id, state)
+        self._tell()
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _request(
+        self,
+        site: str,
+        operation: Operation,
+        *,
+        plan: str = "",
+        round: int = 0,  # the wire's own word
+        phase: Phase = Phase.CENTRE,
+        parameters: bytes = b"",
+        centre: bytes = b"",
+    ) -> Request:
+        head = self._hub.witness.of(site)
+        return Request(
+            operation=operation,
+            run_id=self.info.run_id,
+            plan=plan,
+            plan_digest=self.info.plan_digest,
+            round=round,
+            phase=phase,
+            parameters=parameters,
+            centre=centre,
+            witness_seq=head.seq,
+            witness_head=head.head,
+        )
+
+    def _accept_facts(self, site: str, reply: Reply) -> None:
+        if reply.facts is None:
+            raise ValueError("a reply without facts")
+        self._hub.witness.accept(site, reply.facts)
+
+    def _note(self, site: str, code: str, facts: SiteFacts | None) -> None:
+        self._codes[site] = code
+        if facts is not None:
+            self._facts[site] = facts
+            self._hub.prometheus.budget(self.info.run_id, site, facts)
+
+    def _require_quorum(self, count: int) -> None:
+        """Halt when too few sites are left, for the reason that weighs most."""
+        if count >= self._quorum:
+            return
+        codes = {code for code in self._codes.values() if code != OK}
+        if Refusal.BUDGET_EXHAUSTED in codes:
+            raise HaltedError(EndCause.BUDGET)
+        raise HaltedError(EndCause.REFUSED if codes else EndCause.QUORUM)
+
+    def _checkpoint(self) -> StoredObject:
+        key = keys.checkpoint(self.info.run_id, self._iterate.round)
+        return StoredObject(key, encode_checkpoint(self.info, self._iterate), CONTENT_TYPE)
+
+    def _event(self, kind: EventKind, site: str | None, round_number: int | None) -> None:
+        if site is not None and site not in self._sites:
+            return
+        log.info("event", extra={"run_id": self.info.run_id, "kind": kind, "site": site, "round": round_number})
+        self._hub.prometheus.event(kind)
+        event_id = str(ULID())
+        event = RunEvent(
+            run_id=self.info.run_id, event_id=event_id, at=datetime.now(UTC), kind=kind, site=site, round=round_number
+        )
+        self._journal.write([as_object(keys.event(self.info.run_id, event_id), event)])
+        self._tell()
+
+
+def _told(answers: Answers) -> list[tuple[str, str, SiteFacts | None]]:
+    """Site, code and facts of everyone who answered in the agreed form, in order."""
+    told: list[tuple[str, str, SiteFacts | None]] = [(site, OK, reply.facts) for site, reply in answers.replies.items()]
+    told += [(site, code, None) for site, code in answers.refused.items()]
+    return sorted(told, key=lambda entry: entry[0])

@@ -1,0 +1,208 @@
+"""The runs of this server: at most one is active; those that a stop interrupted come first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from ulid import ULID
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.plan import RunSettings, make_plan
+from fedpriv_common.records import RunInfo
+from fedpriv_server.history import History, read_history
+from fedpriv_server.postbox import Postbox
+from fedpriv_server.run import Hub, Run
+from fedpriv_server.status import RunStatus
+from fedpriv_server.strategy import make_strategy
+from fedpriv_server.witness import Witness
+
+log = logging.getLogger(__name__)
+
+#: Ended runs whose status is kept in memory; the metrics API has all of them.
+_REMEMBERED: Final = 50
+#: How long an interrupted run may take to hand what it has to the disk when the server stops, seconds.
+_STOP_DEADLINE_S: Final = 5.0
+
+
+class BusyError(FedprivError):
+    """Another run is active, or the server does not know yet whether one is."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(ErrorCode.RUN_REFUSED, message, remedy)
+
+
+class Runs:
+    """Starts, resumes, cancels and remembers runs, on the event loop."""
+
+    def __init__(self, hub: Hub) -> None:
+        """`hub.witness` is replaced by the stored one when `recover` has read it."""
+        self._hub = hub
+        self._active: Run | None = None
+        self._ended: OrderedDict[str, RunStatus] = OrderedDict()
+        self._ready = False
+        self._starting = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def postbox(self) -> Postbox:
+        """The sites."""
+        return self._hub.postbox
+
+    # -- for the operator ------------------------------------------------------------------------------------------
+
+    async def start(self, settings: RunSettings) -> str:
+        """Plan and start a run; returns its id. Raises BusyError, or RUN_REFUSED for settings that do not fit."""
+        self._require_idle()
+        self._starting = True
+        try:
+            info = await self._plan(settings)
+            sites = self._choose_sites(info)
+            run = Run(info, sites, self._hub)
+            self._run(run)
+        finally:
+            self._starting = False
+        return info.run_id
+
+    def list(self) -> tuple[RunStatus, ...]:
+        """Runs, newest first."""
+        known = dict(self._ended)
+        if self._active is not None:
+            known[self._active.info.run_id] = self._active.status()
+        return tuple(known[run_id] for run_id in sorted(known, reverse=True))
+
+    async def status(self, run_id: str, version: int, wait_s: float) -> RunStatus | None:
+        """A run's status, once it is newer than `version` or after `wait_s`; None for a run that is not known."""
+        if self._active is not None and self._active.info.run_id == run_id:
+            run = self._active
+            await run.wait_for_change(version, wait_s)
+            return run.status()
+        return self._ended.get(run_id)
+
+    def cancel(self, run_id: str) -> RunStatus | None:
+        """Begin to end a run; returns its status, None for one that is not known."""
+        if self._active is not None and self._active.info.run_id == run_id:
+            self._active.cancel()
+            return self._active.status()
+        return self._ended.get(run_id)
+
+    def _require_idle(self) -> None:
+        if self._active is not None:
+            raise BusyError(
+                f"Run {self._active.info.run_id} is active.",
+                f"Wait for its end (`fedpriv runs`), or `fedpriv cancel {self._active.info.run_id}`.",
+            )
+        if self._starting:
+            raise BusyError("Another run is being planned.", "Wait for its end.")
+        if not self._ready:
+            raise BusyError(
+                "The server has not read from S3 yet whether a run was interrupted.",
+                "Try again in a moment; if it stays so, the server's log says why S3 does not answer.",
+            )
+
+    async def _plan(self, settings: RunSettings) -> RunInfo:
+        try:
+            # In a thread: calibrating a plan with q < 1 takes seconds, and sites want answers meanwhile.
+            plan = await asyncio.to_thread(make_plan, settings, self._hub.contract)
+            make_strategy(plan)
+        except ValueError as error:
+            raise FedprivError(
+                ErrorCode.RUN_REFUSED, f"These settings give no plan: {error}.", "Change the settings."
+            ) from None
+        public = self._hub.public
+        return RunInfo(
+            run_id=str(ULID()),
+            created_at=datetime.now(UTC),
+            settings=settings,
+            plan=plan,
+            plan_digest=plan.digest(),
+            public_validation=public.describe() if public else None,
+        )
+
+    def _choose_sites(self, info: RunInfo, taking_part: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """As many sites as the plan says: first those that take part already, then those online, then by name."""
+        postbox = self._hub.postbox
+        if len(postbox.sites) < info.plan.sites:
+            raise FedprivError(
+                ErrorCode.RUN_REFUSED,
+                f"The run wants {info.plan.sites} sites, the allow-list has {len(postbox.sites)}.",
+                "Ask for fewer sites, or add public keys to FEDPRIV_SITES_DIR and start the server again.",
+            )
+        ordered = sorted(postbox.sites, key=lambda site: (site not in taking_part, not postbox.online(site), site))
+        return tuple(sorted(ordered[: info.plan.sites]))
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Read what earlier starts left and finish their runs, one after another. Keeps trying while S3 is away."""
+        history = await self._read()
+        for status in history.ended:
+            self._remember(status)
+        for info, progress in history.unfinished:
+            try:
+                sites = self._choose_sites(info, frozenset(progress.admissions))
+                run = Run(info, sites, self._hub, progress)
+            except (FedprivError, ValueError) as error:
+                log.error("run_not_resumed", extra={"run_id": info.run_id, "reason": str(error)})
+                continue
+            log.info("run_resumed", extra={"run_id": info.run_id, "round": run.status().round})
+            self._run(run)
+            if self._task is not None:
+                await asyncio.wait({self._task})
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Interrupt the active run, which goes on at the next start."""
+        self._ready = False
+        run, task = self._active, self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_STOP_DEADLINE_S)
+        if run is not None:
+            with contextlib.suppress(TimeoutError, FedprivError):
+                await asyncio.wait_for(run.settled(), _STOP_DEADLINE_S)
+
+    async def _read(self) -> History:
+        pause_s = 0.2
+        while True:
+            try:
+                history = await asyncio.to_thread(read_history, self._hub.archive)
+                witness = await asyncio.to_thread(
+                    Witness.load, self._hub.archive, self._hub.contract.dataset, self._hub.postbox.sites
+                )
+            except FedprivError as error:
+                log.warning(str(error), extra={"code": error.code, "retry_in_s": round(pause_s, 1)})
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+                pause_s = min(2 * pause_s, 10.0)
+            else:
+                self._hub = replace(self._hub, witness=witness)
+                return history
+
+    def _run(self, run: Run) -> None:
+        self._active = run
+        self._task = asyncio.create_task(self._execute(run))
+
+    async def _execute(self, run: Run) -> None:
+        try:
+            await run.execute()
+        except asyncio.CancelledError:
+            log.info("run_interrupted", extra={"run_id": run.info.run_id, "round": run.status().round})
+            raise
+        except Exception:
+            log.exception("run_broken", extra={"run_id": run.info.run_id})
+            raise
+        finally:
+            if run.ended:
+                self._remember(run.status())
+            self._active = None
+
+    def _remember(self, status: RunStatus) -> None:
+        self._ended[status.run_id] = status
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)

@@ -1,0 +1,28 @@
+"""What the server is told by its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedpriv_common.settings import ServiceSettings
+
+
+class ServerSettings(ServiceSettings):
+    """Environment variables `FEDPRIV_*`; those without a default must be set."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    tls_cert: Annotated[Path, Field(description="the server's certificate, PEM")]
+    tls_key: Annotated[Path, Field(description="its private key, PEM")]
+    sites_dir: Annotated[Path, Field(description="allow-list: one `<site>.pem` public key per site")]
+    operator_key_hash: Annotated[Path, Field(description="file with the SHA-256 of the operator key, hexadecimal")]
+    bucket: Annotated[str, Field(min_length=3, max_length=63)]
+    kms_key_id: Annotated[str, Field(min_length=1)]
+    state_dir: Annotated[Path, Field(description="what still has to reach the bucket; must outlive the process")]
+    contract: str = "breast-cancer-wisconsin"
+    validation: Annotated[Path | None, Field(description="public validation set, CSV")] = None
+    prometheus_port: Annotated[int, Field(ge=0, le=65535, description="0: off")] = 9464
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,0 +1,71 @@
+"""What the operator route answers; server and command line share it. No record is in it, and no secret."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedpriv_common.records import EndCause, RunState
+
+#: Longest that a status may be waited for in one request, seconds.
+MAX_WAIT_S = 20.0
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SiteStatus(_Answer):
+    """A site as it last spoke in the run. `code` is OK, a refusal, or null before it answered."""
+
+    site: str
+    online: bool
+    code: str | None = None
+    epsilon_run: float | None = None
+    epsilon_spent: float | None = None
+    epsilon_planned: float | None = None
+    epsilon_limit: float | None = None
+
+
+class RunStatus(_Answer):
+    """A run now. `version` grows with every change."""
+
+    run_id: str
+    name: str
+    version: int = 0
+    state: RunState
+    cause: EndCause | None
+    created_at: datetime
+    epsilon: float = Field(description="target of the run")
+    delta: float
+    round: int = Field(description="last closed training round; 0 before the first")
+    rounds: int = Field(description="training rounds planned")
+    metrics: dict[str, float | None] = Field(description="of the global model on the public validation set")
+    sites: tuple[SiteStatus, ...]
+    median_round_ms: float | None
+    elapsed_s: float
+    model: str | None = Field(description="key of the published model in the bucket")
+    warning: str | None = None
+
+
+class RunStarted(_Answer):
+    """Answer to a started run."""
+
+    run_id: str
+
+
+class RunList(_Answer):
+    """Runs, newest first."""
+
+    runs: tuple[RunStatus, ...]
+
+
+class Problem(_Answer):
+    """RFC 9457 problem details, with the code of the error reference."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str

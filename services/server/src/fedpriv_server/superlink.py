@@ -1,0 +1,287 @@
+"""The SuperLink in this process. The one module of the server that uses Flower's private names.
+
+Everything here runs on one event loop and returns at once: state is in memory, so a call costs microseconds and needs
+no thread. What has to outlive the process is not kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
+from flwr.app.metadata import Metadata
+from flwr.common.constant import (
+    HEARTBEAT_DEFAULT_INTERVAL,
+    HEARTBEAT_PATIENCE,
+    NOOP_ACCOUNT_NAME,
+    NOOP_FLWR_AID,
+    SUPERLINK_NODE_ID,
+    TRANSPORT_TYPE_GRPC_RERE,
+    SubStatus,
+)
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    PushMessagesRequest,
+    PushMessagesResponse,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ObjectTree,
+    PushObjectRequest,
+    PushObjectResponse,
+)
+from flwr.server.superlink.linkstate import LinkState
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.date import now
+from flwr.supercore.error.http import http_error_translator
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES, ProtobufTranslationMiddleware
+from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+from flwr.superlink.config_loader import SuperLinkLifespanConfig
+from flwr.superlink.main import create_app
+from flwr.superlink.routers.fleet.node_auth import authenticate_node
+from flwr.superlink.servicer.fleet import fleet_handlers
+from google.protobuf.message import Message as Protobuf  # type: ignore[import-untyped]
+
+from fedpriv_common.wire import RECORD, Field
+
+__all__ = [
+    "HOT_ROUTES",
+    "ActivateNodeRequest",
+    "ActivateNodeResponse",
+    "DeactivateNodeRequest",
+    "FlowerRun",
+    "Protobuf",
+    "PullMessagesRequest",
+    "PullMessagesResponse",
+    "PushMessagesRequest",
+    "PushMessagesResponse",
+    "PushObjectRequest",
+    "PushObjectResponse",
+    "SendNodeHeartbeatRequest",
+    "SuperLink",
+]
+
+#: Seconds between two signs of life of the run's task; Flower ends a task that misses two.
+BEAT_SECONDS: Final = HEARTBEAT_DEFAULT_INTERVAL
+#: Signs of life that a node may miss before it counts as offline.
+PATIENCE: Final = HEARTBEAT_PATIENCE
+#: Objects of one reply: the message, its record dictionary, one record. More are not stored.
+MAX_REPLY_OBJECTS: Final = 16
+
+#: The Fleet routes that are answered here directly, and how; the others are left to Flower's own application.
+HOT_ROUTES: Final[dict[str, Callable[[Any, LinkState], Protobuf]]] = {
+    "/v1/fleet/activate-node": fleet_handlers.activate_node,
+    "/v1/fleet/deactivate-node": fleet_handlers.deactivate_node,
+    "/v1/fleet/send-node-heartbeat": fleet_handlers.send_node_heartbeat,
+    "/v1/fleet/pull-messages": lambda request, state: fleet_handlers.pull_messages(request, state, state.object_store),
+    "/v1/fleet/push-messages": fleet_handlers.push_messages,
+    "/v1/fleet/pull-object": fleet_handlers.pull_object,
+    "/v1/fleet/push-object": fleet_handlers.push_object,
+    "/v1/fleet/confirm-message-received": lambda request, state: fleet_handlers.confirm_message_received(
+        request, state, state.object_store
+    ),
+}
+
+
+class _NoServers:
+    """Stands in for what would start gRPC servers and a process that runs apps: this server needs neither."""
+
+    def __init__(self, config: SuperLinkLifespanConfig, _state_factory: object) -> None:
+        self.config = config
+
+    def startup(self) -> None:
+        """Nothing is started."""
+
+    def shutdown(self) -> None:
+        """Nothing was."""
+
+
+@dataclass(frozen=True)
+class FlowerRun:
+    """Flower's own ids of a run, which die with this process; fedpriv's run id does not."""
+
+    run_id: int
+    task_id: int
+
+
+class SuperLink:
+    """Flower's application and state, with node authentication on and the allow-list registered."""
+
+    def __init__(self, sites: dict[str, bytes]) -> None:
+        """`sites`: PEM public key by name."""
+        self.app: FastAPI = create_app(_configuration(), cast(Any, _NoServers))
+        self.state: LinkState = self.app.state.linkstate_factory.state()
+        #: Node id by site. Nobody else can register while node authentication is on.
+        self.nodes: dict[str, int] = {
+            site: self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, pem, HEARTBEAT_DEFAULT_INTERVAL, name=site)
+            for site, pem in sites.items()
+        }
+
+    # -- requests of nodes -----------------------------------------------------------------------------------------
+
+    async def answer(self, request: Request, body: bytes, handle: Callable[[Protobuf], Any], route: str) -> Response:
+        """Answer a Fleet request as Flower's application would: same checks, same order, same bytes, same refusals.
+
+        `handle` is awaited with the parsed request of a node whose signature and identity were checked.
+        """
+
+        async def call_next(request: Request) -> Response:
+            ProtobufTranslationMiddleware._check_request_media_type(request)
+            parsed = ProtobufTranslationMiddleware._parse_request(body, PROTOBUF_REQUEST_TYPES["POST", route])
+            request.state.protobuf_request = parsed
+            authenticate_node(request)
+            result = await handle(parsed)
+            return Response(result.SerializeToString(), media_type="application/protobuf")
+
+        return await http_error_translator(request, cast(Any, call_next))
+
+    def handle(self, route: str, request: Protobuf) -> Protobuf:
+        """What Flower's handler of a hot route answers."""
+        if isinstance(request, PushMessagesRequest):
+            _require_own_reply(request)
+        return HOT_ROUTES[route](request, self.state)
+
+    # -- runs and messages -----------------------------------------------------------------------------------------
+
+    def start_run(self, name: str) -> FlowerRun:
+        """Begin a run that messages can belong to. Its task is taken at once, so that nobody else can run it."""
+        run_id = self.state.create_run(
+            f"fedpriv/{name}", "1", "", {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
+        )
+        task_id = self.state.get_run_info(run_ids=[run_id])[0].primary_task_id
+        if task_id is None or self.state.claim_task(task_id) is None or not self.state.activate_task(task_id):
+            raise RuntimeError("Flower does not let its run start")
+        return FlowerRun(run_id, task_id)
+
+    def beat(self, run: FlowerRun) -> None:
+        """Sign of life, due every BEAT_SECONDS."""
+        self.state.acknowledge_task_heartbeat(run.task_id)
+
+    def finish_run(self, run: FlowerRun) -> None:
+        """End a run; its messages and their contents are forgotten."""
+        self.state.finish_task(run.task_id, SubStatus.COMPLETED, "")
+        self.state.cleanup_run(run.run_id)
+
+    def post(self, run: FlowerRun, node_id: int, fields: dict[str, Field], ttl_s: float) -> str | None:
+        """Store a message with all of its content; returns its id, or None if the node was never online."""
+        metadata = Metadata(
+            run_id=run.run_id,
+            message_id="",
+            src_node_id=SUPERLINK_NODE_ID,
+            dst_node_id=node_id,
+            reply_to_message_id="",
+            group_id=str(fields.get("round", "")),
+            created_at=now().timestamp(),
+            ttl=ttl_s,
+            message_type="train",
+            src_task_id=run.task_id,
+        )
+        message = make_message(metadata=metadata, content=RecordDict({RECORD: ConfigRecord(cast(Any, fields))}))
+        with no_object_id_recompute():
+            message.metadata.__dict__["_message_id"] = message.object_id
+            contents = get_all_nested_objects(message)
+            tree = get_object_tree(message)
+        session = self.state.start_session(run.run_id)
+        stored, missing = self.state.store_message_and_object_tree(remove_content_from_message(message), tree, session)
+        if not stored:
+            return None
+        for object_id in missing:
+            self.state.store_object(run.run_id, session, object_id, contents[object_id].deflate())
+        return message.metadata.message_id
+
+    def withdraw(self, message_id: str) -> None:
+        """Forget a message, its reply and the contents of both."""
+        reply_id = self._reply_id(message_id)
+        self.state.delete_messages({message_id})
+        self.state.object_store.delete(message_id)
+        if reply_id is not None:
+            self.state.object_store.delete(reply_id)
+
+    def has_reply(self, message_id: str, reply_id: str) -> bool:
+        """Whether `reply_id` was taken as the reply to the message."""
+        return self._reply_id(message_id) == reply_id
+
+    def take_reply(self, message_id: str) -> dict[str, object] | None:
+        """The fields of the complete reply to a message, or None if it is no fedpriv record. Both are forgotten."""
+        reply_id = self._reply_id(message_id)
+        try:
+            return None if reply_id is None else self._fields(reply_id)
+        finally:
+            self.withdraw(message_id)
+
+    def _reply_id(self, message_id: str) -> str | None:
+        replies: dict[str, str] = cast(Any, self.state).message_ins_id_to_message_res_id
+        return replies.get(message_id)
+
+    def _fields(self, reply_id: str) -> dict[str, object] | None:
+        store = self.state.object_store
+        try:
+            tree = store.get_object_tree(reply_id)
+            contents = {node.object_id: store.get(node.object_id) or b"" for node in iterate_object_tree(tree)}
+            message = inflate_object_from_contents(reply_id, contents)
+        except Exception:  # whatever foreign bytes make Flower's parser raise
+            return None
+        if not isinstance(message, Message) or not message.has_content() or set(message.content) != {RECORD}:
+            return None
+        record = message.content[RECORD]
+        return dict(record) if isinstance(record, ConfigRecord) else None
+
+
+def _require_own_reply(request: PushMessagesRequest) -> None:
+    """Refuse what Flower's handler does not look at: a reply in another node's name, or one of very many objects."""
+    if any(message.metadata.src_node_id != request.node.node_id for message in request.messages_list):
+        raise HTTPException(401, "Invalid SuperNode authentication")
+    if sum(_count(tree, MAX_REPLY_OBJECTS + 1) for tree in request.message_object_trees) > MAX_REPLY_OBJECTS:
+        raise HTTPException(413, "Too many objects")
+
+
+def _count(tree: ObjectTree, limit: int) -> int:
+    """Objects in a tree, counted up to `limit` and without recursion: how deep it is was chosen by a stranger."""
+    waiting, found = [tree], 0
+    while waiting and found < limit:
+        found += 1
+        waiting.extend(waiting.pop().children)
+    return found
+
+
+def _configuration() -> SuperLinkLifespanConfig:
+    """State in memory, node authentication on, and nothing that listens or executes: uvicorn serves the gate."""
+    return SuperLinkLifespanConfig(
+        control_address="",
+        health_server_address=None,
+        host="",
+        port=0,
+        insecure=False,
+        certificates=None,
+        superexec_auth_secret=None,
+        authn_plugin=NoOpControlAuthnPlugin(),
+        event_log_plugin=None,
+        fleet_event_log_plugin=None,
+        enable_event_log=False,
+        artifact_provider=None,
+        enable_supernode_auth=True,
+        fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
+        fleet_api_address=None,
+        simulation=False,
+        ssl_ca_certfile=None,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        database=FLWR_IN_MEMORY_DB_NAME,
+        isolation="process",
+        runtime_dependency_install=False,
+    )

@@ -1,0 +1,71 @@
+"""The last ledger head seen of each site: a site's ledger must be equal to it or descend from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from fedpriv_common import keys
+from fedpriv_common.canonical import canonical_json
+from fedpriv_common.wire import SiteFacts
+from fedpriv_server.archive import Archive
+from fedpriv_server.outbox import StoredObject
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: As many entries as an object key has digits for.
+_MAX_SEQ: Final = 10**12 - 1
+
+
+@dataclass(frozen=True)
+class Head:
+    """A ledger's newest entry; −1 and empty: none was ever seen."""
+
+    seq: int = -1
+    head: str = ""
+
+
+class Witness:
+    """Heads by site, for one data set."""
+
+    def __init__(self, dataset: str, heads: dict[str, Head] | None = None) -> None:
+        self._dataset = dataset
+        self._heads = dict(heads or {})
+
+    @classmethod
+    def load(cls, archive: Archive, dataset: str, sites: tuple[str, ...]) -> Witness:
+        """The highest head of each site; raises STORE_UNAVAILABLE."""
+        heads = {}
+        for site in sites:
+            for key in archive.keys(keys.witness_prefix(site, dataset))[-1:]:
+                body = archive.get(key)
+                if body is not None:
+                    facts = SiteFacts.model_validate_json(body)
+                    heads[site] = Head(facts.ledger_seq, facts.ledger_head)
+        return cls(dataset, heads)
+
+    def of(self, site: str) -> Head:
+        """The head to send to a site."""
+        return self._heads.get(site, Head())
+
+    def accept(self, site: str, facts: SiteFacts) -> None:
+        """Move on to the head that a site told; raises ValueError for one that cannot follow the last."""
+        if facts.dataset != self._dataset:
+            raise ValueError("facts of another data set")
+        if not _DIGEST.fullmatch(facts.ledger_head) or not _DIGEST.fullmatch(facts.policy_digest):
+            raise ValueError("facts without digests")
+        figures = (facts.epsilon_run, facts.epsilon_spent, facts.epsilon_planned, facts.epsilon_limit)
+        if min(figures) < 0 or not 0 < facts.delta < 1:
+            raise ValueError("facts with a negative budget")
+        known = self.of(site)
+        if not 0 <= facts.ledger_seq <= _MAX_SEQ or facts.ledger_seq < known.seq:
+            raise ValueError("the ledger went back")
+        if facts.ledger_seq == known.seq and facts.ledger_head != known.head:
+            raise ValueError("the ledger was forked")
+        self._heads[site] = Head(facts.ledger_seq, facts.ledger_head)
+
+    def to_object(self, site: str, facts: SiteFacts) -> StoredObject:
+        """The head as an object of the bucket: what the site said, under its key."""
+        return StoredObject(
+            keys.witness(site, self._dataset, facts.ledger_seq), canonical_json(facts.model_dump(mode="json"))
+        )
