@@ -37,9 +37,7 @@ def run(
     local_steps: Annotated[int | None, typer.Option(help="MLP: local steps per round.")] = None,
     local_learning_rate: Annotated[float | None, typer.Option(help="MLP.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="MLP: expected batch.")] = None,
-    admission_deadline: Annotated[
-        float | None, typer.Option(help="Seconds to answer the plan in.")
-    ] = None,
+    admission_deadline: Annotated[float | None, typer.Option(help="Seconds to answer the plan in.")] = None,
     round_deadline: Annotated[float | None, typer.Option(help="Seconds to answer a round in.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it; exit 0 only when it finishes.")] = False,
 ) -> None:

@@ -41,6 +41,8 @@ HOLD_SECONDS: Final = 20.0
 _LOST_SECONDS: Final = 1.0
 #: A site whose held pull broke off is offline unless it asks again within this time, seconds.
 _GONE_SECONDS: Final = 2.0
+#: How long Flower's run outlives ours, seconds.
+_LINGER_SECONDS: Final = 5.0
 #: Withdrawn letters whose late answers are still recognised.
 _REMEMBERED: Final = 10_000
 
@@ -129,7 +131,8 @@ class Postbox:
                 self.withdraw(site)
             self._run, self._reader = None, None
             self._withdrawn.clear()
-            self._link.finish_run(run)
+            # Sites confirm after they replied; told that the run is over, they would report a fault.
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._link.finish_run, run)
 
     def send(self, site: str, request: Request, *, reply_bytes: int, ttl_s: float) -> None:
         """Ask a site, now or when it comes online. `reply_bytes` bounds all objects of the answer together."""
