@@ -70,7 +70,7 @@ class Script:
         return _plan(self.settings)
 
     def facts(self, site: str, rounds: int) -> SiteFacts:
-        """What `site` says of its budget after `rounds` rounds, the centring round included."""
+        """What `site` says of its budget once it has released in `rounds` rounds, the centring round first."""
         plan, earlier = self.plan(), self.earlier_runs.get(site, 0)
         history = plan.events() * earlier
         run = _events(plan, rounds)
@@ -145,6 +145,7 @@ def run_steps(
     first = 0 if plan.centre else 1
     last = plan.rounds if script.last_round is None else script.last_round
     away: frozenset[str] = frozenset()
+    released = dict.fromkeys(members, 0)
     for number in range(first, last + 1):
         absent = script.absent.get(number, frozenset())
         objects: dict[str, BaseModel] = {}
@@ -157,6 +158,7 @@ def run_steps(
         received = [site for site in members if site not in absent]
         phase = Phase.TRAIN if number else Phase.CENTRE
         for site in received:
+            released[site] += 1
             objects[keys.record(run_id, number, site, phase)] = MetricRecord(
                 run_id=run_id,
                 site=site,
@@ -165,7 +167,7 @@ def run_steps(
                 recorded_at=clock(),
                 provenance="dp",
                 metrics={},
-                facts=script.facts(site, number - first + 1),
+                facts=script.facts(site, released[site]),
             )
         if number:
             objects[keys.record(run_id, number, GLOBAL, Phase.EVALUATE)] = MetricRecord(

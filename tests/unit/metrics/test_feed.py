@@ -9,10 +9,14 @@ from fedpriv_metrics.feed import Feed
 from fedpriv_metrics.seq import Seq, key_digest
 
 
+def add(feed: Feed, key: str) -> None:
+    feed.publish(key_digest(key), lambda seq: f"{seq} {key}".encode())
+
+
 def feed_of(keys: list[str], limit: int = 4096) -> Feed:
     feed = Feed(limit)
     for key in keys:
-        feed.publish(key_digest(key), lambda seq, key=key: f"{seq} {key}".encode())
+        add(feed, key)
     return feed
 
 
@@ -54,7 +58,7 @@ def test_a_viewer_that_has_seen_more_waits_and_then_goes_on() -> None:
     assert feed.ahead(ahead)
     assert feed.after(ahead, 10).events == [] and not feed.after(ahead, 10).reset
     for key in KEYS[3:6]:
-        feed.publish(key_digest(key), lambda seq, key=key: f"{seq} {key}".encode())
+        add(feed, key)
     assert keys_in(feed.after(ahead, 10).events) == ["k5"]
 
 

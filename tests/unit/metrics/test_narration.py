@@ -27,7 +27,7 @@ def texts(script: Script | None = None, upto: str = "end") -> dict[str, str]:
 
 def test_a_run_that_goes_well_is_told_in_short() -> None:
     told = texts()
-    assert told["run"] == "Run breast-cancer began: 3 sites, 13 rounds, at most ε 1.00 (δ 1e-05) for each record"
+    assert told["run"] == "Run breast-cancer began: 3 sites, 13 rounds, at most ε 1.00 (δ 1e-5) for each record"
     assert told["admissions/site-1"] == "site-1 joined: ε 1.00 of 8.00 is spent, 1.47 when the run has ended as planned"
     assert told["rounds/000000"] == "Round 0 (centring) closed: 3 of 3 sites, 38 ms"
     assert told["rounds/000007"] == "Round 7 closed: 3 of 3 sites, 59 ms"

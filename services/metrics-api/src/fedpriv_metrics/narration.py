@@ -58,7 +58,7 @@ def _begun(info: RunInfo) -> LogEntry:
     plan = info.plan
     text = (
         f"Run {info.settings.name} began: {_count(plan.sites, 'site')}, {_count(plan.rounds, 'round')}, "
-        f"at most ε {plan.epsilon:.2f} (δ {plan.delta:g}) for each record"
+        f"at most ε {plan.epsilon:.2f} (δ {_power(plan.delta)}) for each record"
     )
     return _entry("run", info.created_at, "info", "run_began", text)
 
@@ -132,6 +132,10 @@ def _entry(
 
 def _because(code: str) -> str:
     return f"{REFUSALS.get(code, 'with a code that is not known here')} ({code})"
+
+
+def _power(delta: float) -> str:
+    return f"{delta:g}".replace("e-0", "e-")
 
 
 def _up(epsilon: float) -> str:
