@@ -4,6 +4,87 @@
  */
 
 export interface paths {
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Healthz
+         * @description The process answers.
+         */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Seed Metrics
+         * @deprecated
+         * @description Rows of a run as the first dashboard reads them; `[]` when there is none.
+         */
+        get: operations["seed_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Readyz
+         * @description Answers are of the bucket as it is; 503 while it is first read, or when it cannot be read.
+         */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Events
+         * @description Tells when a run appears and when one ends.
+         */
+        get: operations["list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs": {
         parameters: {
             query?: never;
@@ -11,8 +92,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** <Lambda> */
-        get: operations["_lambda__v1_runs_get"];
+        /**
+         * List Runs
+         * @description Runs, newest first.
+         */
+        get: operations["list_runs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -28,8 +112,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** <Lambda> */
-        get: operations["_lambda__v1_runs__run_id__get"];
+        /**
+         * Get Run
+         * @description A run with its plan and its last figures.
+         */
+        get: operations["get_run"];
         put?: never;
         post?: never;
         delete?: never;
@@ -38,32 +125,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/runs/{run_id}/metrics/{name}": {
+    "/v1/runs/{run_id}/events": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** <Lambda> */
-        get: operations["_lambda__v1_runs__run_id__metrics__name__get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/runs/{run_id}/privacy": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** <Lambda> */
-        get: operations["_lambda__v1_runs__run_id__privacy_get"];
+        /**
+         * Run Events
+         * @description What happens in the run from now on, or since `Last-Event-ID`; `reset` means: read the answers again.
+         */
+        get: operations["run_events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -79,8 +152,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** <Lambda> */
-        get: operations["_lambda__v1_runs__run_id__log_get"];
+        /**
+         * Get Log
+         * @description What happened in the run, newest first.
+         */
+        get: operations["get_log"];
         put?: never;
         post?: never;
         delete?: never;
@@ -89,15 +165,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/x": {
+    "/v1/runs/{run_id}/metrics/{name}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** <Lambda> */
-        get: operations["_lambda__x_get"];
+        /**
+         * Get Metric
+         * @description A metric over rounds, in columns.
+         */
+        get: operations["get_metric"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run_id}/privacy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Privacy
+         * @description Budgets of every site, and what the run costs them.
+         */
+        get: operations["get_privacy"];
         put?: never;
         post?: never;
         delete?: never;
@@ -121,24 +220,24 @@ export interface components {
          * @description Something that happened in a run, as a person reads it.
          */
         LogEntry: {
-            /** Id */
-            id: string;
             /**
              * At
              * Format: date-time
              */
             at: string;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
             /**
              * Level
              * @enum {string}
              */
             level: "ok" | "info" | "warning" | "problem";
-            /** Kind */
-            kind: string;
-            /** Site */
-            site: string | null;
             /** Round */
             round: number | null;
+            /** Site */
+            site: string | null;
             /** Text */
             text: string;
         };
@@ -147,24 +246,24 @@ export interface components {
          * @description A metric in columns.
          */
         MetricSeries: {
-            /** Run Id */
-            run_id: string;
             /** Metric */
             metric: string;
-            /** Seq */
-            seq: string;
+            /** Run Id */
+            run_id: string;
             /**
              * Sampled
              * @description true when buckets of min, max and last stand for the rounds
              */
             sampled: boolean;
+            /** Seq */
+            seq: string;
+            /** Series */
+            series: components["schemas"]["Series"][];
             /**
              * Total
              * @description points before sampling
              */
             total: number;
-            /** Series */
-            series: components["schemas"]["Series"][];
         };
         /**
          * ModelKind
@@ -177,19 +276,19 @@ export interface components {
          * @description An architecture. Parameters travel as one flat float64 vector in the order of `shapes`.
          */
         ModelSpec: {
-            kind: components["schemas"]["ModelKind"];
-            /** N Features */
-            n_features: number;
-            /**
-             * N Classes
-             * @default 2
-             */
-            n_classes: number;
             /**
              * Hidden
              * @default 64
              */
             hidden: number;
+            kind: components["schemas"]["ModelKind"];
+            /**
+             * N Classes
+             * @default 2
+             */
+            n_classes: number;
+            /** N Features */
+            n_features: number;
         };
         /**
          * Phase
@@ -203,44 +302,33 @@ export interface components {
          */
         Plan: {
             /**
-             * App
-             * @default fedpriv/1
-             * @constant
-             */
-            app: "fedpriv/1";
-            recipe: components["schemas"]["Recipe"];
-            /** Strategy */
-            strategy: string;
-            /** Contract Digest */
-            contract_digest: string;
-            /** Dataset */
-            dataset: string;
-            model: components["schemas"]["ModelSpec"];
-            /**
-             * Nominal Size
-             * @description N: declared records over all sites
-             */
-            nominal_size: number;
-            /** Sites */
-            sites: number;
-            /** Epsilon */
-            epsilon: number;
-            /** Delta */
-            delta: number;
-            /**
              * Adjacency
              * @default add-remove
              * @constant
              */
             adjacency: "add-remove";
             /**
-             * Unit
-             * @default record
+             * App
+             * @default fedpriv/1
              * @constant
              */
-            unit: "record";
+            app: "fedpriv/1";
+            /**
+             * Average From
+             * @description the published model averages iterates from here on
+             */
+            average_from: number;
+            /** Batch Size */
+            batch_size?: number | null;
             centre: components["schemas"]["Release"] | null;
-            train: components["schemas"]["Release"];
+            /** Contract Digest */
+            contract_digest: string;
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
+            /** Epsilon */
+            epsilon: number;
             /**
              * Learning Rate
              * @description η at the server
@@ -248,43 +336,54 @@ export interface components {
             learning_rate: number;
             /** Local Learning Rate */
             local_learning_rate?: number | null;
-            /** Batch Size */
-            batch_size?: number | null;
-            /**
-             * Average From
-             * @description the published model averages iterates from here on
-             */
-            average_from: number;
             /**
              * Min Reply Ms
              * @default 0
              */
             min_reply_ms: number;
+            model: components["schemas"]["ModelSpec"];
+            /**
+             * Nominal Size
+             * @description N: declared records over all sites
+             */
+            nominal_size: number;
+            recipe: components["schemas"]["Recipe"];
+            /** Sites */
+            sites: number;
+            /** Strategy */
+            strategy: string;
+            train: components["schemas"]["Release"];
+            /**
+             * Unit
+             * @default record
+             * @constant
+             */
+            unit: "record";
         };
         /**
          * Problem
          * @description RFC 9457 problem details.
          */
         Problem: {
+            /** Detail */
+            detail: string;
+            /** Errors */
+            errors?: {
+                [key: string]: string;
+            }[] | null;
+            /** Instance */
+            instance?: string | null;
+            /** Status */
+            status: number;
+            /** Title */
+            title: string;
+            /** Trace Id */
+            trace_id: string;
             /**
              * Type
              * @default about:blank
              */
             type: string;
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /** Detail */
-            detail: string;
-            /** Instance */
-            instance?: string | null;
-            /** Trace Id */
-            trace_id: string;
-            /** Errors */
-            errors?: {
-                [key: string]: string;
-            }[] | null;
         };
         /**
          * PublicValidation
@@ -297,6 +396,24 @@ export interface components {
             size: number;
         };
         /**
+         * Readiness
+         * @description Whether answers are of the bucket as it is now.
+         */
+        Readiness: {
+            /** Detail */
+            detail: string;
+            /**
+             * Read At
+             * @description when the bucket was last read; answers are at least this new
+             */
+            read_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "ready" | "loading" | "stale";
+        };
+        /**
          * Recipe
          * @description Ways to train that server and sites both know.
          * @enum {string}
@@ -307,7 +424,8 @@ export interface components {
          * @description One kind of mechanism call: a clipped sum with Gaussian noise σ·C, `steps` times in each of `rounds` rounds.
          */
         Release: {
-            phase: components["schemas"]["Phase"];
+            /** Max Grad Norm */
+            max_grad_norm: number;
             /**
              * Mechanism
              * @default gaussian
@@ -316,47 +434,68 @@ export interface components {
             mechanism: "gaussian";
             /** Noise Multiplier */
             noise_multiplier: number;
-            /** Max Grad Norm */
-            max_grad_norm: number;
+            phase: components["schemas"]["Phase"];
+            /** Rounds */
+            rounds: number;
             /** Sample Rate */
             sample_rate: number;
             /** Steps */
             steps: number;
-            /** Rounds */
-            rounds: number;
         };
         /**
          * RunDetail
          * @description A run with its last figures.
          */
         RunDetail: {
-            /** Run Id */
-            run_id: string;
-            /** Name */
-            name: string;
-            state: components["schemas"]["RunState"];
+            /**
+             * Accuracy
+             * @description of the global model on the public validation set, last value
+             */
+            accuracy: number | null;
+            /**
+             * Accuracy Interval
+             * @description 95 % Wilson interval over the public validation set's size
+             */
+            accuracy_interval: [
+                number,
+                number
+            ] | null;
+            /** Auc */
+            auc: number | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
-            /** Dataset */
-            dataset: string;
-            /** Recipe */
-            recipe: string;
             /**
              * Created At
              * Format: date-time
              */
             created_at: string;
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
+            /**
+             * Duration S
+             * @description from creation to the end, or to the last change
+             */
+            duration_s: number | null;
             /** Ended At */
             ended_at: string | null;
             /** Epsilon Target */
             epsilon_target: number;
-            /** Delta */
-            delta: number;
-            /**
-             * Sites
-             * @description sites planned
-             */
-            sites: number;
+            /** Loss */
+            loss: number | null;
+            /** Median Round Ms */
+            median_round_ms: number | null;
+            /** Model Digest */
+            model_digest: string | null;
+            /** Name */
+            name: string;
+            plan: components["schemas"]["Plan"];
+            /** Plan Digest */
+            plan_digest: string;
+            public_validation: components["schemas"]["PublicValidation"] | null;
+            /** Recipe */
+            recipe: string;
             /**
              * Round
              * @description last closed training round; 0 before the first
@@ -367,44 +506,18 @@ export interface components {
              * @description training rounds planned
              */
             rounds: number;
-            /**
-             * Accuracy
-             * @description of the global model on the public validation set, last value
-             */
-            accuracy: number | null;
+            /** Run Id */
+            run_id: string;
             /**
              * Seq
              * @description id of the newest event; grows with every change
              */
             seq: string;
             /**
-             * Updated At
-             * Format: date-time
+             * Sites
+             * @description sites planned
              */
-            updated_at: string;
-            plan: components["schemas"]["Plan"];
-            /** Plan Digest */
-            plan_digest: string;
-            public_validation: components["schemas"]["PublicValidation"] | null;
-            /** Loss */
-            loss: number | null;
-            /** Auc */
-            auc: number | null;
-            /**
-             * Accuracy Interval
-             * @description 95 % Wilson interval over the public validation set's size
-             */
-            accuracy_interval: [
-                number,
-                number
-            ] | null;
-            /** Median Round Ms */
-            median_round_ms: number | null;
-            /**
-             * Duration S
-             * @description from creation to the end, or to the last change
-             */
-            duration_s: number | null;
+            sites: number;
             /**
              * Sites Expected
              * @description in the last closed round
@@ -415,60 +528,64 @@ export interface components {
              * @description in the last closed round
              */
             sites_received: string[];
-            /** Model Digest */
-            model_digest: string | null;
+            state: components["schemas"]["RunState"];
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
         };
         /**
          * RunLog
          * @description What happened in a run, newest first.
          */
         RunLog: {
+            /** Entries */
+            entries: components["schemas"]["LogEntry"][];
             /** Run Id */
             run_id: string;
             /** Seq */
             seq: string;
-            /** Entries */
-            entries: components["schemas"]["LogEntry"][];
         };
         /**
          * RunPage
          * @description Runs, newest first.
          */
         RunPage: {
-            /** Runs */
-            runs: components["schemas"]["RunSummary"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /** Runs */
+            runs: components["schemas"]["RunSummary"][];
         };
         /**
          * RunPrivacy
          * @description The privacy of a run, site by site.
          */
         RunPrivacy: {
-            /** Run Id */
-            run_id: string;
-            /** Seq */
-            seq: string;
-            /** Dataset */
-            dataset: string;
-            /** Epsilon Target */
-            epsilon_target: number;
-            /** Delta */
-            delta: number;
             /** Adjacency */
             adjacency: string;
-            /** Unit */
-            unit: string;
-            /** Noise Multiplier */
-            noise_multiplier: number;
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
+            /** Epsilon Target */
+            epsilon_target: number;
             /** Max Grad Norm */
             max_grad_norm: number;
+            /** Noise Multiplier */
+            noise_multiplier: number;
+            /** Run Id */
+            run_id: string;
             /** Sample Rate */
             sample_rate: number;
-            /** Steps */
-            steps: number;
+            /** Seq */
+            seq: string;
             /** Sites */
             sites: components["schemas"]["SitePrivacy"][];
+            /** Steps */
+            steps: number;
+            /** Unit */
+            unit: string;
         };
         /**
          * RunState
@@ -481,33 +598,30 @@ export interface components {
          * @description One line of the run list.
          */
         RunSummary: {
-            /** Run Id */
-            run_id: string;
-            /** Name */
-            name: string;
-            state: components["schemas"]["RunState"];
+            /**
+             * Accuracy
+             * @description of the global model on the public validation set, last value
+             */
+            accuracy: number | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
-            /** Dataset */
-            dataset: string;
-            /** Recipe */
-            recipe: string;
             /**
              * Created At
              * Format: date-time
              */
             created_at: string;
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
             /** Ended At */
             ended_at: string | null;
             /** Epsilon Target */
             epsilon_target: number;
-            /** Delta */
-            delta: number;
-            /**
-             * Sites
-             * @description sites planned
-             */
-            sites: number;
+            /** Name */
+            name: string;
+            /** Recipe */
+            recipe: string;
             /**
              * Round
              * @description last closed training round; 0 before the first
@@ -518,19 +632,43 @@ export interface components {
              * @description training rounds planned
              */
             rounds: number;
+            /** Run Id */
+            run_id: string;
             /**
-             * Accuracy
-             * @description of the global model on the public validation set, last value
+             * Sites
+             * @description sites planned
              */
+            sites: number;
+            state: components["schemas"]["RunState"];
+        };
+        /**
+         * SeedRow
+         * @description A row of `GET /metrics`, the contract of the first dashboard.
+         */
+        SeedRow: {
+            /** Accuracy */
             accuracy: number | null;
+            /** Epsilon */
+            epsilon: number | null;
+            /** Loss */
+            loss: number | null;
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+            /** Round */
+            round: number;
+            /** Run Id */
+            run_id: string;
+            /** Site */
+            site: string;
         };
         /**
          * Series
          * @description One site's values (or the global model's, site `global`) over rounds; null where nothing was released.
          */
         Series: {
-            /** Site */
-            site: string;
             /**
              * Provenance
              * @enum {string}
@@ -538,6 +676,8 @@ export interface components {
             provenance: "public" | "dp";
             /** Rounds */
             rounds: number[];
+            /** Site */
+            site: string;
             /** Values */
             values: (number | null)[];
         };
@@ -546,13 +686,6 @@ export interface components {
          * @description A site's budget for the run's data set. `rounds`, `epsilon_run` and `epsilon_spent` are columns.
          */
         SitePrivacy: {
-            /** Site */
-            site: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "within_budget" | "near_limit" | "at_limit" | "refused" | "offline" | "waiting";
             /**
              * Code
              * @description the refusal, when the site declined
@@ -565,8 +698,6 @@ export interface components {
              * @description lifetime epsilon when the run has ended as planned
              */
             epsilon_planned: number | null;
-            /** Rounds */
-            rounds: number[];
             /**
              * Epsilon Run
              * @description epsilon of this run's releases after each round
@@ -577,18 +708,66 @@ export interface components {
              * @description epsilon of every release ever charged, after each round
              */
             epsilon_spent: number[];
+            /** Ledger Head */
+            ledger_head: string | null;
+            /** Ledger Seq */
+            ledger_seq: number | null;
+            /** Policy Digest */
+            policy_digest: string | null;
+            /** Rounds */
+            rounds: number[];
             /**
              * Runs Left
              * @description further runs like this one that the limit allows
              */
             runs_left: number | null;
-            /** Ledger Seq */
-            ledger_seq: number | null;
-            /** Ledger Head */
-            ledger_head: string | null;
-            /** Policy Digest */
-            policy_digest: string | null;
+            /** Site */
+            site: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "within_budget" | "near_limit" | "at_limit" | "refused" | "offline" | "waiting";
         };
+        /**
+         * StreamEvent
+         * @description The data of a server-sent event. Its `id:` is `seq`; send that as `Last-Event-ID` to go on from there.
+         */
+        StreamEvent: {
+            /**
+             * At
+             * @description time of what happened; null in a reset
+             */
+            at: string | null;
+            /**
+             * Changes
+             * @description answers about the run that are no longer what they were
+             */
+            changes: ("run" | "metrics" | "privacy" | "log")[];
+            kind: components["schemas"]["StreamEventKind"];
+            /** Round */
+            round: number | null;
+            /**
+             * Run Id
+             * @description null in a reset of the list of runs
+             */
+            run_id: string | null;
+            /**
+             * Seq
+             * @description id of the state after the event, of the run or of the list of runs
+             */
+            seq: string;
+            /** Site */
+            site: string | null;
+            /** @description of the run, in events of kind run_status */
+            state: components["schemas"]["RunState"] | null;
+        };
+        /**
+         * StreamEventKind
+         * @description Types of server-sent events. A `reset` says that events may have been missed: read everything again.
+         * @enum {string}
+         */
+        StreamEventKind: "record" | "round_closed" | "budget" | "run_status" | "log" | "reset";
     };
     responses: never;
     parameters: never;
@@ -598,9 +777,206 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    _lambda__v1_runs_get: {
+    healthz: {
         parameters: {
             query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
+    };
+    seed_metrics: {
+        parameters: {
+            query?: {
+                /** @description none: the newest run */
+                run_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeedRow"][];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    list_events: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description id of the last event that was seen */
+                "last-event-id"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events; the data of each is a `StreamEvent`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_runs: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                state?: components["schemas"]["RunState"] | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -616,13 +992,59 @@ export interface operations {
                     "application/json": components["schemas"]["RunPage"];
                 };
             };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    _lambda__v1_runs__run_id__get: {
+    get_run: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -636,53 +1058,148 @@ export interface operations {
                     "application/json": components["schemas"]["RunDetail"];
                 };
             };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    _lambda__v1_runs__run_id__metrics__name__get: {
+    run_events: {
         parameters: {
             query?: never;
-            header?: never;
-            path?: never;
+            header?: {
+                /** @description id of the last event that was seen */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Server-sent events; the data of each is a `StreamEvent`. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MetricSeries"];
+                    "text/event-stream": string;
                 };
             };
-        };
-    };
-    _lambda__v1_runs__run_id__privacy_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RunPrivacy"];
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    _lambda__v1_runs__run_id__log_get: {
+    get_log: {
         parameters: {
-            query?: never;
+            query?: {
+                limit?: number;
+            };
             header?: never;
-            path?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -696,13 +1213,76 @@ export interface operations {
                     "application/json": components["schemas"]["RunLog"];
                 };
             };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    _lambda__x_get: {
+    get_metric: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description one site, or `global`; none: all that released it */
+                site?: string | null;
+                min_round?: number;
+                max_round?: number;
+                /** @description most points of each series */
+                points?: number;
+            };
             header?: never;
-            path?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+                name: "accuracy" | "loss" | "auc" | "epsilon_run" | "epsilon_spent";
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -713,7 +1293,134 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["MetricSeries"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_privacy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunPrivacy"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -92,7 +92,8 @@ export function milliseconds(value: number): string {
 export function seconds(value: number): string {
   if (value < 60) return `${value.toFixed(1)}${NARROW_SPACE}s`;
   const minutes = Math.floor(value / 60);
-  if (minutes < 60) return `${String(minutes)}${NARROW_SPACE}min ${String(Math.floor(value % 60))}${NARROW_SPACE}s`;
+  if (minutes < 60)
+    return `${String(minutes)}${NARROW_SPACE}min ${String(Math.floor(value % 60))}${NARROW_SPACE}s`;
   return `${String(Math.floor(minutes / 60))}${NARROW_SPACE}h ${String(minutes % 60)}${NARROW_SPACE}min`;
 }
 
