@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +119,10 @@ class SuperLink:
         """End the run that messages belong to; the next message begins another."""
         self._ask("finish_run")
 
+    def activation_count(self) -> int:
+        """How often any site asked to go online."""
+        return cast(int, self._ask("activation_count"))
+
     def asked_for(self) -> set[str]:
         """Paths of every request that came."""
         return cast("set[str]", self._ask("asked_for"))
@@ -200,19 +205,20 @@ class _Gate:
         self._app, self._hold = app, hold
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sent = asyncio.Event()
-        self.paths: set[str] = set()
+        self.paths: Counter[str] = Counter()
 
     def message_sent(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._sent.set)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        self.paths.add(scope.get("path", ""))
+        self.paths[scope.get("path", "")] += 1
         if not self._hold or scope.get("path") != _PULL:
             await self._app(scope, receive, send)
             return
         self._loop = asyncio.get_running_loop()
         request, deadline = await receive(), self._loop.time() + self._HELD_SECONDS
+        gone = asyncio.ensure_future(receive())  # a message must not go to a process that was killed
         while True:
             answer: list[Any] = []
 
@@ -226,12 +232,14 @@ class _Gate:
             await self._app({**scope, "state": {}}, again, keep)
             content = b"".join(event.get("body", b"") for event in answer)
             left = deadline - self._loop.time()
-            if content or left <= 0:
+            if content or left <= 0 or gone.done():
                 break
-            try:
-                await asyncio.wait_for(self._sent.wait(), left)
-            except TimeoutError:
-                continue
+            sent = asyncio.ensure_future(self._sent.wait())
+            await asyncio.wait({sent, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            sent.cancel()
+            if gone.done():
+                return
+        gone.cancel()
         for event in answer:
             await send(event)
 
@@ -254,8 +262,11 @@ class _Desk:
     def activations(self, site: str) -> str:
         return self._state.get_node_info(node_ids=[self._nodes[site]])[0].last_activated_at
 
+    def activation_count(self) -> int:
+        return self._gate.paths["/v1/fleet/activate-node"]
+
     def asked_for(self) -> set[str]:
-        return self._gate.paths
+        return set(self._gate.paths)
 
     def send(self, site: str, records: Any, message_type: str) -> str:
         run_id, task_id = self._running()

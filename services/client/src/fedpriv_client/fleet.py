@@ -385,7 +385,7 @@ def read_authority(path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=read_secret(path, "CA certificate"))
-    except ValueError:
+    except (ValueError, ssl.SSLError):
         raise FedprivError(
             ErrorCode.BAD_KEY,
             f"The CA certificate at {path} is no certificate in PEM.",

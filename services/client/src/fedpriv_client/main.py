@@ -50,6 +50,7 @@ def run(settings: SiteSettings) -> None:
         try:
             import_module("fedpriv_client.training")
             figures.budget(assembled.contract.dataset, assembled.epsilon_spent(), assembled.policy.epsilon)
+            log.info("ready")
         except BaseException as error:  # a site that cannot train must not look as if it could
             node.fail(error)
 
