@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -16,20 +15,6 @@ from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
 from fedpriv_server.runs import BusyError, Runs
 from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunStatus
-
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
-
-
-def parse_key_hash(text: str, source: str) -> str:
-    """The SHA-256 of the operator key in a file; raises BAD_KEY."""
-    digest = text.strip().lower()
-    if not _HASH.fullmatch(digest):
-        raise FedprivError(
-            ErrorCode.BAD_KEY,
-            f"{source} does not hold a SHA-256 in 64 hexadecimal digits.",
-            "`fedpriv provision` makes the operator key and this file.",
-        )
-    return digest
 
 
 def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:

@@ -1,8 +1,9 @@
-"""The sites that may take part: one public key file each."""
+"""Who is who: the sites' public keys, the operator's key hash, the server's certificate. Read once, at the start."""
 
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import GLOBAL
+from fedpriv_common.settings import read_secret
 
 #: As `records.SiteName`: a site's name is part of object keys and labels.
 _SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def read_allow_list(folder: Path) -> dict[str, bytes]:
@@ -59,3 +62,30 @@ def _read_key(path: Path) -> bytes:
             "Ask the site for its public key again; `fedpriv provision` makes such keys.",
         )
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_key_hash(path: Path) -> str:
+    """The SHA-256 of the operator key in a file, 64 hexadecimal digits; raises BAD_KEY."""
+    digest = read_secret(path, "operator key's hash").lower()
+    if not _HASH.fullmatch(digest):
+        raise FedprivError(
+            ErrorCode.BAD_KEY,
+            f"{path} does not hold a SHA-256 in 64 hexadecimal digits.",
+            "`fedpriv provision` makes the operator key and this file.",
+        )
+    return digest
+
+
+def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and later; raises BAD_KEY for files that are no certificate and its key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise FedprivError(
+            ErrorCode.BAD_KEY,
+            f"{certificate} and {key} are not a certificate and its key ({error.strerror or error}).",
+            "`fedpriv provision` makes both.",
+        ) from None
+    return context

@@ -1,0 +1,126 @@
+"""The server put together: SuperLink, gate, runs and writer in one process, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from fedpriv_common.contract import DataContract
+from fedpriv_common.store import ObjectStore
+from fedpriv_server.archive import Archive
+from fedpriv_server.evaluation import PublicSet
+from fedpriv_server.gate import Gate
+from fedpriv_server.operator import make_operator_app
+from fedpriv_server.outbox import Outbox
+from fedpriv_server.postbox import Postbox
+from fedpriv_server.prometheus import Prometheus
+from fedpriv_server.run import Hub
+from fedpriv_server.runs import Runs
+from fedpriv_server.superlink import SuperLink
+from fedpriv_server.witness import Witness
+from fedpriv_server.writer import Writer
+
+log = logging.getLogger(__name__)
+
+#: A site's connection stays open between its requests; a new one costs a TLS handshake.
+_KEEP_ALIVE_S: Final = 75
+#: How long requests under way may take when the server stops, seconds.
+_GRACE_S: Final = 5
+#: How long the bucket is written to when the server stops, seconds; the rest is kept on the disk.
+_FLUSH_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was read and opened before; every fault of it has been told by now."""
+
+    contract: DataContract
+    public: PublicSet | None
+    sites: dict[str, bytes]
+    key_hash: str
+    tls: ssl.SSLContext
+    listener: socket.socket
+    outbox: Outbox
+    store: ObjectStore
+    prometheus: Prometheus
+
+
+def serve(parts: Parts) -> None:
+    """Serve until SIGTERM or SIGINT; then interrupt the active run and write what is left, for some seconds."""
+    link = SuperLink(parts.sites)
+    postbox = Postbox(link, parts.prometheus.sites_online)
+    archive = Archive(parts.store, parts.outbox)
+    hub = Hub(
+        postbox=postbox,
+        archive=archive,
+        outbox=parts.outbox,
+        witness=Witness(parts.contract.dataset),
+        contract=parts.contract,
+        public=parts.public,
+        prometheus=parts.prometheus,
+    )
+    runs = Runs(hub)
+    config = uvicorn.Config(
+        Gate(link, postbox, make_operator_app(runs, parts.key_hash)),
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # whose address a connection has is for the gate to see, not for a header to say
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    config.load()
+    config.ssl = parts.tls
+    writer = Writer(parts.outbox, parts.store, parts.prometheus.writer)
+    writer.start()
+    address = parts.listener.getsockname()
+    log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(parts.sites)})
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(_Server(config, postbox.release), parts.listener, runs))
+    archive.stop()
+    writer.stop(_FLUSH_S)
+    log.info("stopped")
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs) -> None:
+    recovering = asyncio.create_task(runs.recover())
+    try:
+        await server.serve([listener])
+    finally:
+        recovering.cancel()
+        await runs.stop()
+
+
+class _Server(uvicorn.Server):
+    """Lets go of held requests when it stops, and leaves it to `serve` to end the process: there is more to finish."""
+
+    def __init__(self, config: uvicorn.Config, release: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._release = release
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT, without the signal being raised again afterwards."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        self._release()
+        await super().shutdown(sockets)

@@ -1,0 +1,87 @@
+"""A checkpoint gives back bit by bit what it was made of, and takes nothing else for one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors.numpy import load, save
+
+from fedpriv_common.contract import load_contract
+from fedpriv_common.plan import RunSettings, make_plan
+from fedpriv_common.records import RunInfo
+from fedpriv_server.checkpoint import decode_checkpoint, encode_checkpoint, encode_model, read_metadata
+from fedpriv_server.strategy import Iterate
+
+CONTRACT = load_contract("breast-cancer-wisconsin")
+PLAN = make_plan(RunSettings(), CONTRACT)
+
+
+def run_info(run_id: str) -> RunInfo:
+    return RunInfo(
+        run_id=run_id,
+        created_at=datetime(2026, 1, 5, tzinfo=UTC),
+        settings=RunSettings(),
+        plan=PLAN,
+        plan_digest=PLAN.digest(),
+        public_validation=None,
+    )
+
+
+RUN = run_info("01J9ZZZZZZZZZZZZZZZZZZZZZZ")
+finite = st.floats(allow_nan=False, allow_infinity=False)
+iterates = st.builds(
+    Iterate,
+    round=st.integers(0, 13),
+    parameters=arrays(np.float64, 31, elements=finite),
+    centre=arrays(np.float64, 30, elements=finite),
+    average=arrays(np.float64, 31, elements=finite),
+    averaged=st.integers(0, 7),
+)
+
+
+@given(iterates)
+def test_an_iterate_comes_back_bit_by_bit_and_always_as_the_same_bytes(iterate: Iterate) -> None:
+    data = encode_checkpoint(RUN, iterate)
+    back = decode_checkpoint(RUN, data)
+    assert (back.round, back.averaged) == (iterate.round, iterate.averaged)
+    for name in ("parameters", "centre", "average"):
+        assert getattr(back, name).tobytes() == getattr(iterate, name).tobytes()
+    assert encode_checkpoint(RUN, back) == data
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_checkpoint_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="checkpoint"):
+        decode_checkpoint(RUN, data)
+
+
+def test_a_checkpoint_that_was_cut_or_belongs_to_another_run_or_is_not_finite_is_refused() -> None:
+    first = Iterate.first(PLAN, b"seed")
+    data = encode_checkpoint(RUN, first)
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        decode_checkpoint(RUN, data[:-1])
+    with pytest.raises(ValueError, match="belongs to run"):
+        decode_checkpoint(run_info("01J9ZZZZZZZZZZZZZZZZZZZZZY"), data)
+    broken = Iterate(0, np.full(31, np.nan), first.centre, first.average)
+    with pytest.raises(ValueError, match="not those of the plan's model"):
+        decode_checkpoint(RUN, encode_checkpoint(RUN, broken))
+    with pytest.raises(ValueError, match="not those of the plan's model"):
+        decode_checkpoint(RUN, encode_checkpoint(RUN, Iterate(0, np.zeros(5), first.centre, first.average)))
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        decode_checkpoint(RUN, save({"parameters": np.zeros(31)}))
+
+
+@given(iterates)
+def test_the_published_model_says_what_it_is(iterate: Iterate) -> None:
+    data = encode_model(RUN, iterate, CONTRACT)
+    tensors, metadata = load(data), read_metadata(data)
+    assert np.array_equal(tensors["parameters"], iterate.published())
+    assert np.array_equal(tensors["centre"], iterate.centre)
+    assert metadata["run_id"] == RUN.run_id
+    assert metadata["contract_digest"] == CONTRACT.digest()
+    assert metadata["model"]["kind"] == "logreg"
