@@ -110,7 +110,7 @@ export function LineChart(props: Props) {
           {props.limit && (
             <g className="limit">
               <line x1={LEFT} x2={WIDTH - RIGHT} y1={y(props.limit.value)} y2={y(props.limit.value)} />
-              <text x={WIDTH - RIGHT} y={y(props.limit.value) + 14} textAnchor="end">
+              <text x={WIDTH - RIGHT} y={y(props.limit.value) - 6} textAnchor="end">
                 {props.limit.name}
               </text>
             </g>

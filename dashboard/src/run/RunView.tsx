@@ -5,7 +5,7 @@ import type { LiveState } from "../api/live";
 import { useLive, useLog, useMetric, usePrivacy, useRun } from "../api/queries";
 import type { MetricSeries, RunDetail, RunPrivacy } from "../api/types";
 import { LineChart, type Line } from "../charts/LineChart";
-import { accuracy, limit, loss, share, spent } from "../format/numbers";
+import { accuracy, delta, limit, loss, share, spent } from "../format/numbers";
 import { ago, utcTime } from "../format/time";
 import { Failed, Skeleton } from "../states/States";
 import { Events } from "./Events";
@@ -56,13 +56,13 @@ export function RunView({ runId }: { runId: string }) {
               : site.epsilon_spent.map((each) => each / (site.epsilon_limit ?? 1)),
           )}
           lastRound={last}
-          domain={[0, 1.05]}
+          domain={[0, 1.1]}
           format={(value) => share(value, 1)}
           limit={{ value: 1, name: "Hard limit: the site refuses" }}
         />
         <LineChart
           title="Privacy cost of this run"
-          subtitle={`ε after each round, at δ ${run.data.delta}`}
+          subtitle={`ε after each round, at δ ${delta(run.data.delta)}`}
           lines={siteLines(privacy.data, (site) => site.epsilon_run)}
           lastRound={last}
           domain={[0, run.data.epsilon_target * 1.1]}
