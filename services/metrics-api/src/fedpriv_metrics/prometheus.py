@@ -5,8 +5,8 @@ Labels with a run's id exist only while the run is active, so the number of seri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,6 +25,8 @@ from fedpriv_metrics.objects import Parsed
 # A series of the time at which each other series began would double them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+#: Older objects are history that is read at a start: their durations and ages are no news.
+_LIVE = timedelta(minutes=5)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
@@ -71,20 +73,19 @@ class Figures:
         """Count an object that was skipped."""
         self._malformed.inc()
 
-    def ingested(self, run: RunIndex, new: Iterable[Parsed]) -> None:
-        """Take over what a run's new objects say."""
-        newest = None
+    def ingested(self, run: RunIndex, new: Sequence[Parsed]) -> None:
+        """Take over what a run's new objects, in their order, say."""
+        now = datetime.now(UTC)
         for parsed in new:
-            newest = parsed.at
             if isinstance(parsed.value, MetricRecord):
                 self._records.inc()
-            elif isinstance(parsed.value, RoundClosed) and not run.end:
+            elif isinstance(parsed.value, RoundClosed) and now - parsed.at < _LIVE:
                 self._duration.observe(parsed.value.duration_ms / 1000)
+        if new and now - new[-1].at < _LIVE:
+            self._lag.set((now - new[-1].at).total_seconds())
         if run.end:
             self._forget(run)
             return
-        if newest is not None:
-            self._lag.set((datetime.now(UTC) - newest).total_seconds())
         self._round.labels(run_id=run.run_id).set(run.training_round)
         for site in run.sites():
             if facts := run.facts(site):

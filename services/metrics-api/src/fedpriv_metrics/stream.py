@@ -33,9 +33,17 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 class Streams:
     """Every open event stream of the process."""
 
-    def __init__(self, told: Callable[[int], None], most: int = MOST_STREAMS) -> None:
+    def __init__(
+        self,
+        told: Callable[[int], None],
+        most: int = MOST_STREAMS,
+        comment_every_s: float = COMMENT_EVERY_S,
+        catch_up_s: float = CATCH_UP_S,
+    ) -> None:
         self._told = told
         self._most = most
+        self._comment_every_s = comment_every_s
+        self._catch_up_s = catch_up_s
         self._open = 0
         self._closing = asyncio.Event()
 
@@ -58,7 +66,7 @@ class Streams:
         closing = asyncio.create_task(self._closing.wait())
         try:
             yield b": open\nretry: 1000\n\n"
-            patience = CATCH_UP_S
+            patience = self._catch_up_s
             while not self._closing.is_set():
                 changed = feed.changed
                 replay = feed.after(cursor, _BATCH)
@@ -70,7 +78,7 @@ class Streams:
                     cursor = replay.seq
                     yield b"".join(replay.events)
                     continue
-                wait = patience if feed.ahead(cursor) else COMMENT_EVERY_S
+                wait = patience if feed.ahead(cursor) else self._comment_every_s
                 if not await _either(changed, closing, wait):
                     patience = 0.0 if feed.ahead(cursor) else patience
                     yield b": here\n\n"
