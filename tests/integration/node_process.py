@@ -91,7 +91,7 @@ class SiteProcess:
         self.signal(signal.SIGTERM)
         return self.wait()
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """The exit status, once it has ended."""
         assert self._process is not None
         return self._process.wait(seconds)

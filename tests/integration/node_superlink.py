@@ -40,7 +40,7 @@ from fedpriv_client.fleet import read_node_key
 from fedpriv_server.provision.pki import Hub
 
 _CONTEXT = multiprocessing.get_context("spawn")
-_DEADLINE = 20.0
+_DEADLINE = 60.0
 _PULL = "/v1/fleet/pull-messages"
 
 

@@ -193,7 +193,7 @@ def test_a_killed_site_is_online_again_as_soon_as_it_is_back(
     assert place.site in shared.online(), "the server cannot know yet"
     with running(site):
         # Without ending the old session, the server would refuse for 57 s.
-        until(lambda: shared.activations(place.site) != before, "a new session", seconds=15)
+        until(lambda: shared.activations(place.site) != before, "a new session", seconds=40)
         assert shared.ask(place.site, request(5))["payload"] == expected_payload(5)
 
 

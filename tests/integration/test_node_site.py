@@ -84,7 +84,7 @@ def test_a_run_is_answered_charged_and_repeated_after_a_kill(link: SuperLink, se
     link.register(name, Path(str(settings["node_key"])))
     with running(process(settings)) as site:
         until(lambda: name in link.online(), "the site online")
-        admitted = Reply.from_fields(link.ask(name, ADMIT, seconds=40))
+        admitted = Reply.from_fields(link.ask(name, ADMIT))
         assert admitted.code == "OK"
         assert admitted.facts is not None
         assert admitted.facts.epsilon_run == 0.0
@@ -100,7 +100,7 @@ def test_a_run_is_answered_charged_and_repeated_after_a_kill(link: SuperLink, se
         site.kill()
         site.start()
         until(lambda: link.activations(name) != session, "a new session")
-        again = Reply.from_fields(link.ask(name, CENTRE, seconds=40))
+        again = Reply.from_fields(link.ask(name, CENTRE))
         assert again.payload == first.payload
         assert again.facts is not None
         assert again.facts.epsilon_run == trained.facts.epsilon_run
@@ -117,7 +117,7 @@ def test_a_site_is_online_before_it_can_train_and_answers_when_it_can(
     with running(process(settings)) as site:
         until(lambda: name in link.online(), "the site online")
         assert not site.entries("ready")
-        assert link.ask(name, ADMIT, seconds=40)["code"] == "OK"
+        assert link.ask(name, ADMIT)["code"] == "OK"
 
 
 def test_what_a_site_does_before_it_is_online_needs_no_torch() -> None:

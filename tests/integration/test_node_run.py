@@ -1,0 +1,107 @@
+"""Three real sites, the real server, a real S3: a run goes on through the death of a site and of the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fedpriv_client.cli import init_ledger
+from fedpriv_client.data.breast_cancer import write_files
+from fedpriv_client.privacy.ledger.ledger import Ledger
+from fedpriv_client.privacy.ledger.sqlite import SqliteStore
+from fedpriv_common.accounting import GaussianEvent, epsilon
+from fedpriv_common.plan import RunSettings
+from fedpriv_common.records import RunState
+from fedpriv_common.store import ObjectStore
+from tests.integration.node_process import REAL, SiteProcess, environment
+from tests.integration.node_superlink import until
+from tests.integration.server_harness import SITES, Server
+from tests.integration.server_harness import running as server_running
+
+BUILT_IN = "breast-cancer-wisconsin"
+#: Slow enough for a process to die in the middle.
+SETTINGS = RunSettings(min_reply_ms=250, round_deadline_s=60)
+
+
+class Hospital:
+    """One site, provisioned."""
+
+    def __init__(self, server: Server, name: str, number: int) -> None:
+        folder = server.folder / name
+        folder.mkdir()
+        self.ledger, self.marker = folder / "ledger.sqlite", folder / "marker.json"
+        key = server.folder / "partition.key"
+        init_ledger(self.ledger, self.marker, BUILT_IN, key, number, len(SITES))
+        settings: dict[str, object] = {
+            "site": name,
+            "server": f"127.0.0.1:{server.port}",
+            "ca": server.hub.authority,
+            "node_key": server.node_key(name),
+            "contract": BUILT_IN,
+            "data": server.folder / "records.csv",
+            "ledger": self.ledger,
+            "ledger_marker": self.marker,
+            "site_key": key,
+            "partition": number,
+            "partitions": len(SITES),
+            "state_dir": folder / "state",
+            "prometheus_port": 0,
+        }
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self.process = SiteProcess(environment(settings) | threads, folder / "site.log", REAL)
+
+    def releases(self) -> list[dict[str, object]]:
+        ledger = Ledger.open(SqliteStore.open(self.ledger), self.marker)
+        return [json.loads(json.dumps(line)) for line in ledger.export()]
+
+
+@pytest.fixture
+def server(tmp_path: Path, object_store: ObjectStore) -> Iterator[Server]:
+    write_files(tmp_path)
+    with server_running(Server(tmp_path, object_store)) as server:
+        yield server
+
+
+@pytest.fixture
+def hospitals(server: Server) -> Iterator[dict[str, Hospital]]:
+    """Three sites that are ready to train."""
+    hospitals = {name: Hospital(server, name, number) for number, name in enumerate(SITES)}
+    with ExitStack() as stack:
+        for hospital in hospitals.values():
+            stack.callback(hospital.process.kill)
+            hospital.process.start()
+        for hospital in hospitals.values():
+            hospital.process.logged("ready")
+        yield hospitals
+
+
+def test_a_run_survives_a_killed_site_and_a_killed_server(server: Server, hospitals: dict[str, Hospital]) -> None:
+    run_id = server.client.start(SETTINGS)
+    victim = hospitals["site-2"]
+    until(lambda: server.client.status(run_id).round >= 3, "round 3")
+    victim.process.kill()
+    victim.process.start()
+    until(lambda: server.client.status(run_id).round >= 7, "round 7")
+    server.kill()
+    server.start()
+    until(lambda: run_id in {run.run_id for run in server.client.runs()}, "the run resumed")
+    status = server.finish(run_id, seconds=60)
+    assert status.state is RunState.FINISHED, server.log[-3000:]
+
+    for hospital in hospitals.values():
+        releases = hospital.releases()
+        # One centring and thirteen training rounds, each charged once and each sent: nothing doubled, nothing unpaid.
+        assert [release["round"] for release in releases] == list(range(14))
+        assert {release["state"] for release in releases} == {"committed"}
+        assert {release["run_id"] for release in releases} == {run_id}
+        events = [
+            GaussianEvent(release["noise_multiplier"], release["sample_rate"], release["steps"])  # type: ignore[arg-type]
+            for release in releases
+        ]
+        assert 0.97 <= epsilon(events, 1e-5) <= 1.0
+        assert "Traceback" not in hospital.process.log
+        assert hospital.process.stop() == 0
