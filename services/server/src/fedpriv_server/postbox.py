@@ -65,6 +65,7 @@ class Reader(Protocol):
 
 @dataclass
 class _Letter:
+    number: int
     request: Request
     reply_bytes: int
     ttl_s: float
@@ -102,8 +103,9 @@ class Postbox:
         self._presence_changed = presence_changed
         self._run: FlowerRun | None = None
         self._reader: Reader | None = None
-        #: Round by message id of letters that were withdrawn, to recognise late answers.
-        self._withdrawn: dict[str, int] = {}
+        #: Letter's number and round by message id of copies that were withdrawn, to recognise late answers.
+        self._withdrawn: dict[str, tuple[int, int]] = {}
+        self._sent = 0
         self._closing = False
 
     @property
@@ -138,7 +140,8 @@ class Postbox:
         """Ask a site, now or when it comes online. `reply_bytes` bounds all objects of the answer together."""
         self.withdraw(site)
         box = self._boxes[site]
-        box.letter = _Letter(request, reply_bytes, ttl_s)
+        self._sent += 1
+        box.letter = _Letter(self._sent, request, reply_bytes, ttl_s)
         if box.online:
             self._post(box)
 
@@ -169,7 +172,7 @@ class Postbox:
         if message_id is not None:
             self._link.withdraw(message_id)
             letter.posted.append(message_id)
-            self._withdrawn[message_id] = letter.request.round
+            self._withdrawn[message_id] = (letter.number, letter.request.round)
             if len(self._withdrawn) > _REMEMBERED:
                 del self._withdrawn[next(iter(self._withdrawn))]
 
@@ -218,11 +221,10 @@ class Postbox:
         metadata = request.messages_list[0].metadata
         letter = box.letter
         if letter is None or metadata.reply_to_message_id != letter.message_id:
-            round_number = self._withdrawn.pop(metadata.reply_to_message_id, None)
-            if round_number is not None and self._reader is not None:
-                asked_again = letter is not None and letter.request.round == round_number
-                if not asked_again:
-                    self._reader.late(box.site, round_number)
+            number, round_number = self._withdrawn.pop(metadata.reply_to_message_id, (0, 0))
+            asked_again = letter is not None and letter.number == number
+            if number and not asked_again and self._reader is not None:
+                self._reader.late(box.site, round_number)
             return
         if self._link.has_reply(metadata.reply_to_message_id, metadata.message_id):
             letter.missing, letter.room = set(response.objects_to_push), letter.reply_bytes
