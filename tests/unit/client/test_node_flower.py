@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import flwr
 import httpx
@@ -171,8 +172,10 @@ class Stranger(BaseHTTPRequestHandler):
     """Answers every request as the test says."""
 
     answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
+    paths: ClassVar[list[str]] = []
 
     def do_POST(self):
+        self.paths.append(self.path)
         self.rfile.read(int(self.headers["content-length"]))
         status, headers, body = self.answer
         self.send_response(status)
@@ -191,6 +194,7 @@ class Stranger(BaseHTTPRequestHandler):
 @pytest.fixture
 def stranger(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(Stranger, "paths", [])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -200,20 +204,20 @@ def stranger(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "told"),
     [
-        (404, {}, b"Not Found"),
-        (500, {}, b'{"code": []}'),
-        (503, {}, b""),
-        (200, {}, b"<html>Sign in to the guest network</html>"),
-        (307, {"location": "http://127.0.0.1:1/elsewhere"}, b""),
-        (200, {"content-encoding": "gzip"}, b"\x1f\x8b"),
-        (200, {}, bytes(MAX_BYTES + 1)),
-        (200, {"content-length": "1000"}, b"cut off"),
+        ((404, {}, b"Not Found"), "it answers 404 to /v1/fleet/activate-node"),
+        ((500, {}, b'{"code": []}'), "it answers 500"),
+        ((503, {}, b""), "it answers 503"),
+        ((200, {}, b"<html>Sign in to the guest network</html>"), "Invalid protobuf"),
+        ((307, {"location": "/elsewhere"}, b""), "redirected or compressed"),
+        ((200, {"content-encoding": "gzip"}, b"\x1f\x8b"), "redirected or compressed"),
+        ((200, {}, bytes(MAX_BYTES + 1)), f"more than {MAX_BYTES} bytes"),
+        ((200, {"content-length": "1000"}, b"cut off"), "cannot be reached"),
     ],
     ids=["404", "500", "503", "another page", "a redirect", "compressed", "endless", "cut off"],
 )
-def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, answer):
+def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, answer, told):
     monkeypatch.setattr(Stranger, "answer", answer)
     address = f"http://127.0.0.1:{stranger.server_port}"
     fleet = Fleet(address, ssl.create_default_context(), ec.generate_private_key(ec.SECP256R1()))
@@ -221,7 +225,9 @@ def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, 
         fleet.activate(None)
     assert raised.value.code is ErrorCode.SERVER_UNREACHABLE
     assert address in raised.value.message
+    assert told in raised.value.message
     assert "\n" not in str(raised.value)
+    assert Stranger.paths == ["/v1/fleet/activate-node"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class SiteSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    site: SiteName
+    site: Annotated[SiteName, Field(description="this site's name, as on the server's allow-list")]
     server: Annotated[str, AfterValidator(_server_url), Field(description="host:port or https URL of the server")]
     ca: Annotated[Path, Field(description="certificate, PEM, that signed the server's")]
     node_key: Annotated[Path, Field(description="this site's P-256 private key, PEM")]
@@ -42,10 +42,12 @@ class SiteSettings(ServiceSettings):
     ledger: Annotated[Path, Field(description="SQLite file of the privacy ledger")]
     ledger_marker: Annotated[Path, Field(description="genesis marker, outside the ledger's volume")]
     site_key: Annotated[Path, Field(description="secret that places records into partitions")]
-    partition: Annotated[int, Field(ge=0)] = 0
-    partitions: Annotated[int, Field(ge=1)] = 1
+    partition: Annotated[int, Field(ge=0, description="which part of the table is this site's, from 0")] = 0
+    partitions: Annotated[int, Field(ge=1, description="how many sites share the table")] = 1
     state_dir: Annotated[Path, Field(description="what this process remembers, such as its node id")]
-    prometheus_host: IPv4Address | IPv6Address = IPv4Address("127.0.0.1")
+    prometheus_host: Annotated[IPv4Address | IPv6Address, Field(description="address on which figures are served")] = (
+        IPv4Address("127.0.0.1")
+    )
     prometheus_port: Annotated[int, Field(ge=0, le=65_535, description="0: off")] = 9464
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
