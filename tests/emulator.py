@@ -42,10 +42,10 @@ class Emulator:
             )
         ready.until(lambda: ready.answers(f"{self.endpoint}/_ministack/health"), "the emulator", deadline=30)
 
-    def stop(self) -> None:
-        """End it as an orderly shutdown does; without effect when it does not run."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it, as an orderly shutdown does unless `number` says otherwise; without effect when it does not run."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
             self._process.wait(20)
             self._process = None
 

@@ -102,20 +102,33 @@ def test_a_record_that_comes_after_its_round_closed_is_found(reading: Reading, o
     assert found(reading.poll()) == [late]
 
 
+def unforeseen(run_id: str) -> tuple[str, bytes]:
+    """A record of a site that no round's close names."""
+    key = keys.record(run_id, 2, "site-9", Phase.TRAIN)
+    steps = run_steps(run_id, Script(sites=("site-1", "site-9")))
+    return key, next(body for _, objects in steps for name, body in encode(objects).items() if name == key)
+
+
 def test_what_the_low_water_mark_cannot_foresee_is_found_by_the_sweep(
     reading: Reading, object_store: ObjectStore
 ) -> None:
-    run_id = write_run(object_store, upto=5)
+    key, body = unforeseen(write_run(object_store, upto=5))
     reading.poll()
-    (unforeseen,) = [
-        (key, body)
-        for _, objects in run_steps(run_id, Script(sites=("site-1", "site-2", "site-3", "site-9")))
-        for key, body in encode(objects).items()
-        if key == keys.record(run_id, 2, "site-9", Phase.TRAIN)
-    ]
-    object_store.put_once(*unforeseen)
+    object_store.put_once(key, body)
     assert found(reading.poll()) == []
-    assert found(reading.poll(SWEEP_S)) == [unforeseen[0]]
+    assert found(reading.poll(SWEEP_S)) == [key]
+
+
+def test_nothing_is_left_behind_when_a_run_ends(reading: Reading, object_store: ObjectStore) -> None:
+    run_id = new_run_id()
+    for step in write_steps(object_store, run_id):
+        if step == "round 12":
+            reading.poll()
+            key, body = unforeseen(run_id)
+            object_store.put_once(key, body)
+    (batch,) = reading.poll()
+    assert batch.settled
+    assert key in found([batch])
 
 
 def test_a_run_whose_id_is_older_than_the_newest_is_found_by_the_sweep(

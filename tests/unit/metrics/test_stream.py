@@ -52,6 +52,14 @@ def test_an_event_wakes_a_viewer_that_waits() -> None:
     assert (text.count("data: a"), text.count("data: b")) == (1, 1)
 
 
+def test_a_viewer_far_behind_is_given_everything_once_and_in_order() -> None:
+    feed, keys = Feed(), [f"k{number}" for number in range(500)]
+    for key in keys:
+        add(feed, key)
+    text = asyncio.run(read(streams(), feed, Seq(), lambda text: "data: k499\n" in text))
+    assert [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data")] == keys
+
+
 def test_a_viewer_that_has_seen_more_is_reset_when_this_process_does_not_catch_up() -> None:
     ahead = Seq(5, 123)
     text = asyncio.run(read(streams(catch_up_s=0.01), Feed(), ahead, lambda text: "reset" in text))
