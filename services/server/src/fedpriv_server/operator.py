@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
-from fedpriv_server.runs import BusyError, Runs
+from fedpriv_server.runs import BusyError, Runs, UnreadError
 from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunStatus
 
 
@@ -47,7 +47,7 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
 
     @app.post("/v1/operator/runs/{run_id}/cancel", status_code=202)
     async def cancel(run_id: str) -> RunStatus:
-        return _known(runs.cancel(run_id), run_id)
+        return _known(await runs.cancel(run_id), run_id)
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> JSONResponse:
@@ -65,12 +65,20 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
 
     @app.exception_handler(FedprivError)
     async def declined(_request: Request, error: FedprivError) -> JSONResponse:
-        return _problem(409 if isinstance(error, BusyError) else 422, f"{error.message} {error.remedy}", error.code)
+        status = 409 if isinstance(error, BusyError) else 503 if isinstance(error, UnreadError) else 422
+        return _problem(status, f"{error.message} {error.remedy}", error.code)
 
     return app
 
 
-_TITLES: Final = {401: "Not authorised", 404: "Not found", 405: "Method not allowed", 409: "Busy", 422: "Invalid"}
+_TITLES: Final = {
+    401: "Not authorised",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Busy",
+    422: "Invalid",
+    503: "Starting",
+}
 
 
 def _problem(status: int, detail: str, code: ErrorCode, headers: object = None) -> JSONResponse:

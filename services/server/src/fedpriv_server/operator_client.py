@@ -26,6 +26,8 @@ from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunS
 _POLL_S: Final = MAX_WAIT_S / 2
 #: How long a server that went away while a run was followed is waited for, seconds: it may be restarting.
 _AWAY_S: Final = 60.0
+#: What a server that was started again says or does before it knows its runs.
+_PASSING: Final = (ErrorCode.SERVER_UNREACHABLE, ErrorCode.STORE_UNAVAILABLE)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -68,7 +70,7 @@ class OperatorClient:
             try:
                 status = self.status(run_id, version, _POLL_S)
             except FedprivError as error:
-                if error.code is not ErrorCode.SERVER_UNREACHABLE or time.monotonic() - last_seen > _AWAY_S:
+                if error.code not in _PASSING or time.monotonic() - last_seen > _AWAY_S:
                     raise
                 # A server that was started again counts versions from the beginning.
                 version = -1

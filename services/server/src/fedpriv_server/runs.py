@@ -38,6 +38,17 @@ class BusyError(FedprivError):
         super().__init__(ErrorCode.RUN_REFUSED, message, remedy)
 
 
+class UnreadError(FedprivError):
+    """The server does not know its earlier runs yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STORE_UNAVAILABLE,
+            "The server has not read from S3 yet which runs there are.",
+            "Try again in a moment; if it stays so, the server's log says why S3 does not answer.",
+        )
+
+
 class Runs:
     """Starts, resumes, cancels and remembers runs, on the event loop."""
 
@@ -45,7 +56,10 @@ class Runs:
         """`hub.witness` is replaced by the stored one when `recover` has read it."""
         self._hub = hub
         self._active: Run | None = None
+        #: Interrupted runs whose turn has not come.
+        self._interrupted: dict[str, Run] = {}
         self._ended: OrderedDict[str, RunStatus] = OrderedDict()
+        self._history_read = asyncio.Event()
         self._ready = False
         self._starting = False
         self._task: asyncio.Task[None] | None = None
@@ -73,24 +87,40 @@ class Runs:
     def list(self) -> tuple[RunStatus, ...]:
         """Runs, newest first."""
         known = dict(self._ended)
-        if self._active is not None:
-            known[self._active.info.run_id] = self._active.status()
+        for run in (*self._interrupted.values(), *([self._active] if self._active else [])):
+            known[run.info.run_id] = run.status()
         return tuple(known[run_id] for run_id in sorted(known, reverse=True))
 
     async def status(self, run_id: str, version: int, wait_s: float) -> RunStatus | None:
-        """A run's status, once it is newer than `version` or after `wait_s`; None for a run that is not known."""
-        if self._active is not None and self._active.info.run_id == run_id:
-            run = self._active
+        """A run's status, once it is newer than `version` or after `wait_s`; None for a run that is not known.
+
+        Raises UnreadError when it is not known yet whether there is such a run.
+        """
+        run = await self._find(run_id, wait_s)
+        if run is not None:
             await run.wait_for_change(version, wait_s)
             return run.status()
         return self._ended.get(run_id)
 
-    def cancel(self, run_id: str) -> RunStatus | None:
-        """Begin to end a run; returns its status, None for one that is not known."""
-        if self._active is not None and self._active.info.run_id == run_id:
-            self._active.cancel()
-            return self._active.status()
+    async def cancel(self, run_id: str) -> RunStatus | None:
+        """Begin to end a run; returns its status, None for one that is not known. Raises UnreadError."""
+        run = await self._find(run_id, 0.0)
+        if run is not None:
+            run.cancel()
+            return run.status()
         return self._ended.get(run_id)
+
+    async def _find(self, run_id: str, wait_s: float) -> Run | None:
+        """The run if it has not ended."""
+        if self._active is not None and self._active.info.run_id == run_id:
+            return self._active
+        try:
+            await asyncio.wait_for(self._history_read.wait(), max(wait_s, 0.001))
+        except TimeoutError:
+            raise UnreadError from None
+        if self._active is not None and self._active.info.run_id == run_id:
+            return self._active
+        return self._interrupted.get(run_id)
 
     def _require_idle(self) -> None:
         if self._active is not None:
@@ -100,6 +130,10 @@ class Runs:
             )
         if self._starting:
             raise BusyError("Another run is being planned.", "Wait for its end.")
+        if self._interrupted:
+            raise BusyError(
+                f"Run {next(iter(self._interrupted))} was interrupted and comes first.", "Wait for its end."
+            )
         if not self._ready:
             raise BusyError(
                 "The server has not read from S3 yet whether a run was interrupted.",
@@ -147,14 +181,15 @@ class Runs:
         for info, progress in history.unfinished:
             try:
                 sites = self._choose_sites(info, frozenset(progress.admissions))
-                run = Run(info, sites, self._hub, progress)
+                self._interrupted[info.run_id] = Run(info, sites, self._hub, progress)
             except (FedprivError, ValueError) as error:
                 log.error("run_not_resumed", extra={"run_id": info.run_id, "reason": str(error)})
-                continue
-            log.info("run_resumed", extra={"run_id": info.run_id, "round": run.status().round})
-            self._run(run)
-            if self._task is not None:
-                await asyncio.wait({self._task})
+        self._history_read.set()
+        while self._interrupted:
+            run_id = next(iter(self._interrupted))
+            run = self._interrupted.pop(run_id)
+            log.info("run_resumed", extra={"run_id": run_id, "round": run.status().round})
+            await asyncio.wait({self._run(run)})
         self._ready = True
 
     async def stop(self) -> None:
@@ -184,9 +219,10 @@ class Runs:
                 self._hub = replace(self._hub, witness=witness)
                 return history
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: Run) -> asyncio.Task[None]:
         self._active = run
         self._task = asyncio.create_task(self._execute(run))
+        return self._task
 
     async def _execute(self, run: Run) -> None:
         try:
