@@ -13,7 +13,7 @@ from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_server.provision.bucket import Storage, provision_storage
 from fedpriv_server.provision.files import replace
 from fedpriv_server.provision.pki import provision_hub, provision_site
-from scripts.demo.programs import emulated_aws
+from scripts.demo.programs import aws_environment
 from scripts.demo.settings import BUCKET, CONTRACT, KMS_ALIAS, SITES, Places, Ports
 
 
@@ -42,10 +42,10 @@ def prepare_files(places: Places) -> None:
 
 
 def use_emulator(ports: Ports) -> None:
-    """Make this process's own boto3 speak to the emulator and to nothing else."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ.update(emulated_aws(ports))
+    """Make this process's own boto3 speak to the emulator and to nothing else: no own account, no proxy."""
+    environment = aws_environment(ports)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def prepare_storage() -> Storage:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +30,24 @@ def until(holds: Callable[[], bool], what: str, *, deadline: float, check: Calla
 
 def answers(url: str, authority: Path | None = None) -> bool:
     """Whether a GET of `url` is answered with 2xx; `authority` is the certificate that an https server must have."""
-    context = ssl.create_default_context(cafile=str(authority)) if authority else None
+    return read(url, authority) is not None
+
+
+def read(url: str, authority: Path | None = None) -> str | None:
+    """The body of the answer to such a GET; None when there is no good answer."""
     # No proxy stands between this process and its own machine.
-    handlers = [urllib.request.ProxyHandler({})]
-    if context is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=context))  # type: ignore[arg-type]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if authority is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(authority))))
     try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
-            return bool(200 <= answer.status < 300)
-    except (urllib.error.URLError, OSError):
-        return False
+        with urllib.request.build_opener(*handlers).open(url, timeout=5) as answer:
+            body: bytes = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    return body.decode(errors="replace")
+
+
+def site_is_ready(prometheus: str) -> bool:
+    """Whether a site's figures at this address say that it is online and has read its ledger, which it does last."""
+    figures = read(prometheus) or ""
+    return "fl_site_online 1.0" in figures and "fl_privacy_epsilon_limit{" in figures

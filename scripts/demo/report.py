@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,13 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fedpriv_common import keys
-from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import RunState
 from fedpriv_common.rounding import round_up
 from fedpriv_metrics.models import RunDetail, RunPrivacy, SitePrivacy
 from fedpriv_server.provision.files import replace
 from scripts.demo import ready
-from scripts.demo.settings import BUCKET, HOST, Ports
+from scripts.demo.settings import BUCKET, HOST, Places, Ports
 
 _API_DEADLINE_S = 30.0
 
@@ -55,26 +53,22 @@ class Result(BaseModel):
 def read_run(ports: Ports, run_id: str, check: Callable[[], None]) -> tuple[RunDetail, RunPrivacy]:
     """The run's end as the metrics API tells it, waiting until it has seen it."""
     url = f"http://{HOST}:{ports.api}/v1/runs/{run_id}"
+    found: list[tuple[RunDetail, RunPrivacy]] = []
 
     def ended() -> bool:
-        return ready.answers(url) and _get(url, RunDetail).state is not RunState.ACTIVE
+        run = _get(url, RunDetail)
+        if run is None or run.state is RunState.ACTIVE:
+            return False
+        privacy = _get(f"{url}/privacy", RunPrivacy)
+        if privacy is not None:
+            found.append((run, privacy))
+        return bool(found)
 
     ready.until(ended, "The end of the run in the metrics API", deadline=_API_DEADLINE_S, check=check)
-    return _get(url, RunDetail), _get(f"{url}/privacy", RunPrivacy)
+    return found[0]
 
 
-def require_finished(run: RunDetail) -> None:
-    """Raise RUN_FAILED unless the run reached its end."""
-    if run.state is not RunState.FINISHED:
-        raise FedprivError(
-            ErrorCode.RUN_FAILED,
-            f"Run {run.run_id} {run.state.value} after {run.round} of {run.rounds} rounds"
-            f"{f' (cause: {run.cause.value})' if run.cause else ''}.",
-            "The sites' refusals are on the dashboard and in demo/logs; a halted run keeps its last model.",
-        )
-
-
-def write_result(path: Path, run: RunDetail, privacy: RunPrivacy, ledgers: dict[str, str]) -> None:
+def write_result(places: Places, run: RunDetail, privacy: RunPrivacy, ledgers: dict[str, str]) -> None:
     """Write the machine's result, whole or not at all."""
     result = Result(
         run_id=run.run_id,
@@ -97,35 +91,47 @@ def write_result(path: Path, run: RunDetail, privacy: RunPrivacy, ledgers: dict[
         model=_uri(keys.model(run.run_id)),
         statement=_uri(keys.statement(run.run_id)),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, (json.dumps(result.model_dump(mode="json"), indent=2) + "\n").encode())
+    replace(_result_path(places), (json.dumps(result.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
 def print_result(
-    console: Console, run: RunDetail, privacy: RunPrivacy, ledgers: dict[str, str], ports: Ports, result: Path
+    console: Console,
+    places: Places,
+    ports: Ports,
+    run: RunDetail,
+    privacy: RunPrivacy,
+    ledgers: dict[str, str],
+    *,
+    once: bool,
 ) -> None:
     """Print what the run cost each site, what it reached and where everything is."""
     took = "" if run.duration_s is None else f" in {run.duration_s:.1f} s"
     median = "" if run.median_round_ms is None else f", median round {run.median_round_ms:.0f} ms"
-    console.print(f"\nRun {run.run_id} {run.state.value}: {run.round} rounds{took}{median}", soft_wrap=True)
+    console.print(f"\n[bold]Run {run.run_id} {run.state.value}: {run.round} rounds{took}{median}[/]\n", soft_wrap=True)
 
     table = Table("site", "ε of this run", "ε of its lifetime", "limit", "ledger", box=None, pad_edge=False)
     for site in privacy.sites:
         table.add_row(*_site_row(site, run.epsilon_target), near(Path(ledgers[site.site])))
-    console.print(table)
+    console.print(table, "", sep="\n")
 
-    lines = {"privacy": f"δ {run.delta:g}, {privacy.adjacency} one {privacy.unit}, for each site's table"}
+    lines = {"privacy": f"δ {_power(run.delta)}, {privacy.adjacency} one {privacy.unit}, at each site"}
     if run.accuracy is not None:
         lines["accuracy"] = f"{_percent(run.accuracy)}{_interval(run)}"
     if run.auc is not None:
         lines["AUC"] = f"{run.auc:.3f}"
     lines |= {
         "model": _uri(keys.model(run.run_id)),
-        "records": f"aws --endpoint-url http://{HOST}:{ports.aws} --no-sign-request "
-        f"s3 ls --recursive {_uri(keys.run_prefix(run.run_id))}",
-        "result": near(result),
+        "records": near(places.object(BUCKET, keys.run_prefix(run.run_id))),
+        "result": near(_result_path(places)),
         "dashboard": f"http://{HOST}:{ports.dashboard}/?run={run.run_id}",
     }
+    if once:
+        lines["dashboard"] += " while the demo is up: run it without ONCE=1"
+    else:
+        lines["records"] += (
+            f", or: aws --endpoint-url http://{HOST}:{ports.aws} --no-sign-request "
+            f"s3 ls --recursive {_uri(keys.run_prefix(run.run_id))}"
+        )
     for name, value in lines.items():
         console.print(f"{name:<11}{value}", soft_wrap=True, highlight=False)
 
@@ -142,6 +148,16 @@ def _interval(run: RunDetail) -> str:
     low, high = run.accuracy_interval
     size = run.public_validation.size
     return f" (95 % interval {_percent(low)} to {_percent(high)}; {size} public records that no site holds)"
+
+
+def _result_path(places: Places) -> Path:
+    return places.results / "demo.json"
+
+
+def _power(delta: float) -> str:
+    """1e-5, not 1e-05."""
+    mantissa, exponent = f"{delta:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if float(f"{delta:.0e}") == delta else f"{delta:g}"
 
 
 def _percent(share: float) -> str:
@@ -161,7 +177,6 @@ def _uri(key: str) -> str:
     return f"s3://{BUCKET}/{key}"
 
 
-def _get(url: str, model: type[Answer]) -> Answer:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
-        return model.model_validate_json(answer.read())
+def _get(url: str, model: type[Answer]) -> Answer | None:
+    body = ready.read(url)
+    return None if body is None else model.model_validate_json(body)

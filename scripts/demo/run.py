@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
-from fedpriv_server.provision.bucket import Storage
 from scripts.demo import first_use, preflight, programs, ready, report
 from scripts.demo.progress import train
 from scripts.demo.settings import HOST, SITES, Places, Ports
@@ -34,7 +34,8 @@ def run_demo(console: Console, places: Places, ports: Ports, *, once: bool) -> N
         try:
             _run(console, places, ports, supervisor, once=once)
         finally:
-            console.print("Stopping")
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                console.print("Stopping")
             supervisor.stop()
     finally:
         os.close(lock)
@@ -50,13 +51,12 @@ def _run(console: Console, places: Places, ports: Ports, supervisor: Supervisor,
         _start(console, places, ports, supervisor, watch, launch_storing)
         run_id = train(console, places, ports, watch.check)
         run, privacy = report.read_run(ports, run_id, watch.check)
-        report.require_finished(run)
         ledgers = first_use.export_ledgers(places)
-        result = places.results / "demo.json"
-        report.write_result(result, run, privacy, ledgers)
-        report.print_result(console, run, privacy, ledgers, ports, result)
+        report.write_result(places, run, privacy, ledgers)
+        report.print_result(console, places, ports, run, privacy, ledgers, once=once)
         if not once:
-            _stay(console, watch)
+            console.print("\nEverything stays up until Ctrl-C.")
+            watch.wait()
     finally:
         watch.stop()
 
@@ -77,24 +77,23 @@ def _start(
     supervisor.start([programs.emulator(places, ports), programs.dashboard(ports), *sites], later)
     watch.start()
 
-    def wait(what: str, url: str, tls: bool = False) -> None:
-        authority = places.hub.authority if tls else None
-        ready.until(lambda: ready.answers(url, authority), what, deadline=_START_DEADLINE_S, check=watch.check)
-        console.print(f"{what} is up ({time.monotonic() - began:.1f} s)")
+    def wait(what: str, holds: Callable[[], bool]) -> None:
+        ready.until(holds, what, deadline=_START_DEADLINE_S, check=watch.check)
+        console.print(f"{what} ready after {time.monotonic() - began:.1f} s")
+
+    def answers(url: str, authority: Path | None = None) -> Callable[[], bool]:
+        return lambda: ready.answers(url, authority)
+
+    def sites_are_ready() -> bool:
+        return all(ready.site_is_ready(f"http://{HOST}:{port}/metrics") for port in ports.site_prometheus)
 
     with console.status("Starting"):
-        wait("The AWS emulator", f"http://{HOST}:{ports.aws}/_ministack/health")
-        storage: Storage = first_use.prepare_storage()
+        wait("AWS emulator", answers(f"http://{HOST}:{ports.aws}/_ministack/health"))
+        storage = first_use.prepare_storage()
         launch_storing(storage.kms_key)
         watch.keep_storage(storage.kms_key)
-        wait("The dashboard", f"http://{HOST}:{ports.dashboard}/")
-        wait("The server", f"https://{HOST}:{ports.server}/health", tls=True)
-        wait("The metrics API", f"http://{HOST}:{ports.api}/readyz")
-
-
-def _stay(console: Console, watch: Watch) -> None:
-    """Until Ctrl-C, or until a program dies for good."""
-    console.print("\nEverything stays up until Ctrl-C.")
-    while True:
-        watch.check()
-        signal.sigtimedwait([], 1.0)
+        wait("Metrics API", answers(f"http://{HOST}:{ports.api}/readyz"))
+        page = f"http://{HOST}:{ports.dashboard}"
+        wait(f"Dashboard {page}", answers(page))
+        wait("Server", answers(f"https://{HOST}:{ports.server}/health", places.hub.authority))
+        wait("Sites", sites_are_ready)

@@ -112,6 +112,10 @@ class Places:
         """What the AWS emulator keeps."""
         return self.root / "aws"
 
+    def object(self, bucket: str, key: str) -> Path:
+        """Where the emulator keeps an object, or the folder of a prefix."""
+        return self.aws / "s3" / "000000000000" / bucket / key
+
     @property
     def work(self) -> Path:
         """Configuration and logs of the demo that runs now."""

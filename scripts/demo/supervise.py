@@ -47,8 +47,9 @@ class Status:
     @property
     def dead(self) -> bool:
         """It will not be started again, or in vain: it said with a documented exit status why it cannot run."""
+        # One that was killed is EXITED too, for as long as supervisord takes to start it again.
         documented = self.exit_status in EXIT_STATUS.values()
-        return self.state in ("FATAL", "EXITED") or (self.state == "BACKOFF" and documented)
+        return self.state == "FATAL" or (self.state in ("EXITED", "BACKOFF") and documented)
 
 
 class Supervisor:
@@ -58,8 +59,7 @@ class Supervisor:
         self._places = places
         self._grace = grace
         self._process: subprocess.Popen[bytes] | None = None
-        # A socket's path may have a hundred characters, a checkout's more.
-        self._sockets = Path(tempfile.mkdtemp(prefix="fedpriv-demo-"))
+        self._sockets = _socket_folder(places.work)
         self._groups: dict[str, str | None] = {}
 
     def start(self, programs: Sequence[Program], later: Sequence[Program] = ()) -> None:
@@ -105,7 +105,8 @@ class Supervisor:
                 self._process.wait(6 * self._grace)
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        if self._sockets != self._places.work:
+            shutil.rmtree(self._sockets, ignore_errors=True)
 
     def died(self, status: Status) -> FedprivError:
         """The error that tells of a dead program: how it ended, the end of its log and where the log is."""
@@ -215,6 +216,11 @@ class Supervisor:
             "\n".join([f"[{title}]", *(f"{key} = {_escaped(value)}" for key, value in entries.items())]) + "\n"
             for title, entries in sections
         )
+
+
+def _socket_folder(preferred: Path) -> Path:
+    """A socket's path may have a hundred characters, a checkout's more."""
+    return preferred if len(str(preferred)) < 80 else Path(tempfile.mkdtemp(prefix="fedpriv-demo-"))
 
 
 def tail(log: Path) -> str:

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-from fedpriv_common.errors import FedprivError
 from scripts.demo import programs, ready
 from scripts.demo.first_use import prepare_storage
 from scripts.demo.settings import HOST, Ports
@@ -29,7 +28,7 @@ class Watch:
         self._pids: dict[str, int] = {}
         self._kms_key: str | None = None
         self._repaired_pid = 0
-        self._failure: FedprivError | None = None
+        self._failure: Exception | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -41,6 +40,11 @@ class Watch:
         """Watch no longer; programs that end from here on are meant to."""
         self._ended.set()
         self._thread.join()
+
+    def wait(self) -> None:
+        """Wait for something to go wrong, for ever if nothing does, and raise it."""
+        self._ended.wait()
+        self.check()
 
     def check(self) -> None:
         """Raise what went wrong, if something did."""
@@ -56,9 +60,11 @@ class Watch:
         while not self._ended.wait(_INTERVAL_S):
             try:
                 self._look(self._supervisor.statuses())
-            except FedprivError as error:
+            except OSError:
+                continue  # supervisord is going; the next look tells
+            except Exception as error:  # a watch that ends unseen would be worse than any fault
                 self._failure = error
-                return
+                self._ended.set()
 
     def _look(self, statuses: dict[str, Status]) -> None:
         for status in statuses.values():

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -16,44 +13,21 @@ import pytest
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.provision.bucket import Storage, provision_storage
-from scripts.demo import programs, ready
-from scripts.demo.settings import Places, Ports
+from tests.emulator import Emulator, free_port
 
 ALIAS = "alias/test"
 
 
-class Emulator:
-    """A MiniStack of this module's own, because its tests kill it."""
-
-    def __init__(self, places: Places, ports: Ports) -> None:
-        self.program = programs.emulator(places, ports)
-        self.health = f"http://127.0.0.1:{ports.aws}/_ministack/health"
-        self.log = places.root / "emulator.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.program.command, env=self.program.environment, stdout=log, stderr=log)
-        ready.until(lambda: ready.answers(self.health), "the emulator", deadline=30)
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        ports = Ports(aws=free.getsockname()[1])
-    emulator = Emulator(Places(tmp_path_factory.mktemp("var")), ports)
-    before = dict(os.environ)
-    os.environ.update(programs.emulated_aws(ports))
-    emulator.start()
-    yield emulator
-    emulator.end()
-    os.environ.clear()
-    os.environ.update(before)
+    """One of this module's own, because its tests kill it."""
+    emulator = Emulator(tmp_path_factory.mktemp("aws"))
+    with pytest.MonkeyPatch.context() as environment:
+        for key, value in emulator.environment.items():
+            environment.setenv(key, value)
+        emulator.start()
+        yield emulator
+        emulator.stop()
 
 
 def rules(bucket: str) -> dict[str, Any]:
@@ -125,7 +99,7 @@ def test_after_a_restart_of_the_emulator_everything_is_there_again(
     name = f"restart-{interrupt.name.lower()}"
     storage = provision_storage(name, ALIAS)
     ObjectStore.connect(name, storage.kms_key).put_once("v1/runs/a", b"kept")
-    emulator.end(interrupt)
+    emulator.stop(interrupt)
     emulator.start()
     repaired = provision_storage(name, ALIAS)
     assert_provisioned(repaired)
@@ -134,20 +108,9 @@ def test_after_a_restart_of_the_emulator_everything_is_there_again(
         assert repaired == storage
 
 
-def test_an_emulator_that_is_away_is_said_in_one_line(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, refused_port: Callable[[], int]
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{refused_port()}")
+def test_an_emulator_that_is_away_is_said_in_one_line(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(FedprivError, match="Could not connect") as refusal:
         provision_storage("away", ALIAS)
     assert refusal.value.code is ErrorCode.STORE_UNAVAILABLE
     assert "\n" not in str(refusal.value)
-
-
-@pytest.fixture
-def refused_port() -> Callable[[], int]:
-    def port() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            return int(free.getsockname()[1])
-
-    return port

@@ -124,7 +124,7 @@ def supervisor(tmp_path: Path) -> Iterator[tuple[Supervisor, Places]]:
     yield supervisor, places
     supervisor.stop()
     os.close(lock)
-    assert processes_of(tmp_path) == {}
+    ready.until(lambda: processes_of(tmp_path) == {}, "the end of every process", deadline=DEADLINE_S)
 
 
 def program(name: str, code: str, places: Places, order: int = 1, group: str | None = None) -> Program:
