@@ -184,6 +184,21 @@ def test_a_program_that_says_why_it_cannot_run_is_dead_at_once(supervisor: tuple
     assert "BAD_KEY: the key is empty." in str(error)
 
 
+def test_a_killed_program_is_never_taken_for_a_dead_one(supervisor: tuple[Supervisor, Places]) -> None:
+    keeper, places = supervisor
+    keeper.start([program("polite", POLITE, places)])
+    ready.until(lambda: keeper.statuses()["polite"].state == "RUNNING", "the program", deadline=DEADLINE_S)
+    first = keeper.statuses()["polite"].pid
+    os.kill(find(places.root, lambda arguments: "code/polite.py" in arguments), signal.SIGKILL)
+
+    def started_again() -> bool:
+        status = keeper.statuses()["polite"]
+        assert not status.dead
+        return status.state == "RUNNING" and status.pid != first
+
+    ready.until(started_again, "its next start", deadline=DEADLINE_S)
+
+
 def test_a_waiting_program_starts_when_it_is_launched_and_again_with_what_it_needs_then(
     supervisor: tuple[Supervisor, Places],
 ) -> None:
