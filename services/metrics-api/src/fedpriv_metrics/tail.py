@@ -94,6 +94,8 @@ class _Run:
                 self.promised[closed.round] = frozenset(self._records(closed))
             case RunEnd() as end:
                 self.ended_at, self.rounds = now, end.rounds
+                if self.swept_at != now:
+                    self.swept_at = None  # the next poll lists everything, and settles the run
             case _:
                 pass
 
@@ -148,11 +150,8 @@ class S3Tail:
                 continue
             swept = run.swept_at is None or now - run.swept_at >= SWEEP_S
             objects, error = self._read(run, self._all_keys(run, now) if swept else self._new_keys(run), now)
-            if run.ended_at == now and not swept:
-                further, later_error = self._read(run, self._all_keys(run, now), now)
-                objects, error = objects + further, error or later_error
             failure = failure or error
-            settled = error is None and run.settled(now)
+            settled = swept and error is None and run.settled(now)
             if settled:
                 del self._runs[run_id]
             else:
