@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import Iterator
-from types import FrameType
 
 from rich.console import Console
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.settings import load_settings
 from scripts.demo.settings import DemoSettings, Places, Ports
-
-
-class Stopped(BaseException):
-    """Someone asked the demo to end: Ctrl-C, SIGTERM, or the terminal that hung up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+from scripts.demo.stop import Stopped, raise_when_asked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,8 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--once", action="store_true", help="exit when the run has ended")
     once = parser.parse_args(arguments).once
     console = _console()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    raise_when_asked()
     try:
         settings = load_settings(DemoSettings)
         places, ports = Places(settings.demo_dir.absolute()), Ports.starting_at(settings.demo_port_base)
@@ -50,15 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise Stopped(number)
-
-
 @contextlib.contextmanager
 def _disk_full(places: Places) -> Iterator[None]:
     """Tell of a disk that fills up while the demo runs as of any other fault."""
-    import errno
-
     try:
         yield
     except OSError as error:

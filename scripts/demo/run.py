@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from scripts.demo import first_use, preflight, programs, ready, report
 from scripts.demo.progress import train
 from scripts.demo.settings import HOST, SITES, Places, Ports
+from scripts.demo.stop import Stopped
 from scripts.demo.supervise import Supervisor
 from scripts.demo.watch import Watch
 
@@ -56,9 +58,18 @@ def _run(console: Console, places: Places, ports: Ports, supervisor: Supervisor,
         report.print_result(console, places, ports, run, privacy, ledgers, once=once)
         if not once:
             console.print("\nEverything stays up until Ctrl-C.")
-            watch.wait()
+            _stay(watch)
     finally:
         watch.stop()
+
+
+def _stay(watch: Watch) -> None:
+    """Until Ctrl-C, which is how a demo ends well, or until a program dies for good."""
+    try:
+        watch.wait()
+    except Stopped as stopped:
+        if stopped.number != signal.SIGINT:
+            raise
 
 
 def _start(

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
+from fedpriv_common.errors import ErrorCode, FedprivError
 from scripts.demo import programs, ready
 from scripts.demo.first_use import prepare_storage
 from scripts.demo.settings import HOST, Ports
@@ -39,7 +40,8 @@ class Watch:
     def stop(self) -> None:
         """Watch no longer; programs that end from here on are meant to."""
         self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def wait(self) -> None:
         """Wait for something to go wrong, for ever if nothing does, and raise it."""
@@ -77,16 +79,19 @@ class Watch:
                 if len(starts) == MAXIMUM_STARTS and starts[-1] - starts[0] < STARTS_WINDOW_S:
                     raise self._supervisor.died(status)
         emulator = statuses[programs.EMULATOR_NAME]
-        if self._kms_key is not None and emulator.pid != self._repaired_pid and emulator.state == "RUNNING":
-            self._repair()
-            self._repaired_pid = emulator.pid
+        restarted = self._kms_key is not None and emulator.pid not in (0, self._repaired_pid)
+        if restarted and ready.answers(f"http://{HOST}:{self._ports.aws}/_ministack/health"):
+            self._repair(emulator.pid)
 
-    def _repair(self) -> None:
+    def _repair(self, emulator_pid: int) -> None:
         """Killed, the emulator forgets keys and rules but no objects. Who stores learns the new key's name."""
-        ready.until(
-            lambda: ready.answers(f"http://{HOST}:{self._ports.aws}/_ministack/health"), "The emulator", deadline=30
-        )
-        storage = prepare_storage()
+        try:
+            storage = prepare_storage()
+        except FedprivError as error:
+            if error.code is not ErrorCode.STORE_UNAVAILABLE:
+                raise
+            return  # it went away again; the next look tells
+        self._repaired_pid = emulator_pid
         if storage.kms_key != self._kms_key:
             self._kms_key = storage.kms_key
             self._relaunch_storing(storage.kms_key)

@@ -190,19 +190,6 @@ class Terminal:
             return  # the last program has closed it
 
 
-@pytest.fixture(scope="module")
-def staying(demo: Demo, first: subprocess.CompletedProcess[str]) -> Iterator[Terminal]:
-    """The second demo in the same folder, with its run ended."""
-    terminal = Terminal(demo)
-    try:
-        stays = "Everything stays up until Ctrl-C"
-        ready.until(lambda: terminal.shows(stays), "the run", deadline=DEADLINE_S, check=terminal.check)
-        yield terminal
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
-
-
 def program_of(demo: Demo, name: str) -> int:
     """Process id of a program itself, not of its guard."""
     listing = subprocess.run(
@@ -214,15 +201,50 @@ def program_of(demo: Demo, name: str) -> int:
     return next(int(pid) for pid, parent, _ in rows if parent == guard)
 
 
-def test_a_second_demo_is_a_new_run_on_the_same_ledgers(demo: Demo, staying: Terminal) -> None:
+@pytest.fixture(scope="module")
+def killed(demo: Demo, first: subprocess.CompletedProcess[str]) -> dict[int, str]:
+    """What was left of a second demo that was killed in the middle of its run."""
+    terminal = Terminal(demo)
+    try:
+        ready.until(lambda: terminal.shows("Sites ready"), "the sites", deadline=DEADLINE_S, check=terminal.check)
+        os.kill(program_of(demo, "site-3"), signal.SIGSTOP)  # the run cannot end without it
+        ready.until(lambda: terminal.shows("/13"), "the run's start", deadline=DEADLINE_S, check=terminal.check)
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+    ready.until(lambda: not demo.left(), "the end of every program", deadline=DEADLINE_S)
+    return demo.left()
+
+
+@pytest.fixture(scope="module")
+def staying(demo: Demo, killed: dict[int, str]) -> Iterator[Terminal]:
+    """The third demo in the same folder, with its run ended."""
+    terminal = Terminal(demo)
+    try:
+        stays = "Everything stays up until Ctrl-C"
+        ready.until(lambda: terminal.shows(stays), "the run", deadline=DEADLINE_S, check=terminal.check)
+        yield terminal
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+
+
+def test_a_killed_demo_leaves_nothing_running(killed: dict[int, str]) -> None:
+    assert killed == {}
+
+
+def test_a_later_demo_finishes_the_interrupted_run_and_makes_a_new_one_on_the_same_ledgers(
+    demo: Demo, staying: Terminal
+) -> None:
+    assert staying.shows("which was interrupted")
     result = demo.result()
     by_run = defaultdict(list)
     for entry in demo.ledger("site-1"):
         by_run[entry["run_id"]].append(entry)
-    assert len(by_run) == 2
-    assert len(by_run[result["run_id"]]) == 14
+    assert [len(entries) for entries in by_run.values()] == [14, 14, 14]
+    assert result["run_id"] == max(by_run)
     lifetime = pld_epsilon(demo.ledger("site-1"), result["delta"])
-    assert lifetime > 1.3
+    assert 1.7 < lifetime < 2.0
     for site in result["sites"]:
         assert site["epsilon_run"] <= 1.0
         assert site["epsilon_spent"] == pytest.approx(lifetime, abs=2e-3)
@@ -247,7 +269,7 @@ def test_the_page_answers_and_gets_its_runs_through_it(demo: Demo, staying: Term
     page = f"http://127.0.0.1:{demo.ports.dashboard}"
     assert "<html" in (ready.read(page) or "")
     runs = json.loads(ready.read(f"{page}/api/v1/runs") or "")["runs"]
-    assert [run["state"] for run in runs] == ["finished", "finished"]
+    assert [run["state"] for run in runs] == ["finished", "finished", "finished"]
 
 
 def test_everything_listens_on_loopback_only(demo: Demo, staying: Terminal) -> None:
