@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from fedpriv_client.node import Node
 from fedpriv_common import keys
-from fedpriv_common.errors import FedprivError
+from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Phase, RunSettings
-from fedpriv_common.records import EndCause, EventKind, RunEnd, RunEvent, RunState
+from fedpriv_common.records import EndCause, EventKind, RunEvent, RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import Operation, Reply, Request
 from fedpriv_server.status import RunStatus
@@ -26,7 +27,6 @@ from tests.integration.server_harness import (
     Server,
     online,
     running,
-    three_sites,
     until,
 )
 
@@ -45,15 +45,48 @@ def own_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]
     emulator.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(own_emulator: Emulator) -> ObjectStore:
     return own_emulator.store()
 
 
-@pytest.fixture
-def server(tmp_path: Path, store: ObjectStore) -> Iterator[Server]:
-    with running(Server(tmp_path, store)) as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, store: ObjectStore) -> Iterator[Server]:
+    """A server that tests kill, and leave running again."""
+    with running(Server(tmp_path_factory.mktemp("server"), store)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def ledgers() -> dict[str, LightSite]:
+    """The sites, which remember from test to test: the server would notice a ledger that went back."""
+    return {name: LightSite(name) for name in SITES}
+
+
+@pytest.fixture
+def sites(server: Server, ledgers: dict[str, LightSite]) -> Iterator[dict[str, LightSite]]:
+    """The three sites, online."""
+    with ExitStack() as stack:
+        for site in ledgers.values():
+            stack.enter_context(connected(server, site))
+        yield ledgers
+
+
+def connected(server: Server, site: LightSite, state: str = "") -> AbstractContextManager[Node]:
+    """A process of the site; `state` is the folder of one that is not its first."""
+    folder = server.folder / "sites" / (state or site.name)
+    return online(site, server.hub, server.node_key(site.name), server.port, folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: Server, store: ObjectStore, ledgers: dict[str, LightSite]) -> dict[str, np.ndarray]:
+    """The model of a run that nothing happens to."""
+    with ExitStack() as stack:
+        for site in ledgers.values():
+            stack.enter_context(connected(server, site))
+        status = server.finish(started(server))
+    assert_finished(status)
+    return tensors(store, status.run_id)
 
 
 def started(server: Server) -> str:
@@ -120,144 +153,136 @@ def assert_finished(status: RunStatus) -> None:
     assert (status.state, status.cause, status.round) == (RunState.FINISHED, EndCause.COMPLETE, 6)
 
 
-@pytest.mark.parametrize("fatal", [(0, "kill"), (1, "kill"), (4, "kill"), (6, "kill"), (3, "stop")])
-def test_a_server_that_dies_in_a_round_goes_on_to_the_same_model(
-    server: Server, store: ObjectStore, fatal: tuple[int, str]
+class Trap:
+    """Holds a site's answer back once, until the test goes on."""
+
+    def __init__(self, site: LightSite, number: int) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        site.behave = at_round(number, self._hold)
+
+    def _hold(self) -> None:
+        self.reached.set()
+        assert self.go_on.wait(60)
+
+    def wait(self) -> None:
+        assert self.reached.wait(60)
+
+
+def assert_same_model(store: ObjectStore, run_id: str, undisturbed: dict[str, np.ndarray]) -> None:
+    disturbed = tensors(store, run_id)
+    for name in ("parameters", "centre"):
+        assert disturbed[name].tobytes() == undisturbed[name].tobytes()
+
+
+def test_a_server_killed_in_centring_in_training_and_in_the_last_round_reaches_the_same_model(
+    server: Server, store: ObjectStore, undisturbed: dict[str, np.ndarray], sites: dict[str, LightSite]
 ) -> None:
-    number, how = fatal
-    reached, go_on = threading.Event(), threading.Event()
-
-    def die_here() -> None:
-        reached.set()
-        assert go_on.wait(30)
-
-    with three_sites(server) as sites:
-        undisturbed = server.finish(started(server))
-        assert_finished(undisturbed)
-
-        sites["site-2"].behave = at_round(number, die_here)
-        run_id = started(server)
-        assert reached.wait(30)
-        if how == "kill":
-            server.kill()
-        else:
-            assert server.stop() == 0
-        go_on.set()
-        server.start()
-        assert_finished(server.finish(run_id))
-
-        assert_asked_alike(sites, run_id)
-        assert everything(store, run_id) == complete()
-        disturbed, reference = tensors(store, run_id), tensors(store, undisturbed.run_id)
-        assert disturbed["parameters"].tobytes() == reference["parameters"].tobytes()
-        assert disturbed["centre"].tobytes() == reference["centre"].tobytes()
-        assert EventKind.RUN_RESUMED in kinds(store, run_id)
-        assert "store_conflict" not in server.log, "what was repeated was not written twice"
-        assert {run.run_id for run in server.client.runs()} == {run_id, undisturbed.run_id}
-
-
-def test_a_server_whose_disk_is_lost_goes_on_from_what_the_bucket_has(server: Server, store: ObjectStore) -> None:
-    import shutil
-
-    with three_sites(server) as sites:
-        reached, go_on = threading.Event(), threading.Event()
-
-        def die_here() -> None:
-            reached.set()
-            assert go_on.wait(30)
-
-        sites["site-1"].behave = at_round(5, die_here)
-        run_id = started(server)
-        assert reached.wait(30)
-        until(lambda: store.get(keys.checkpoint(run_id, 2)), "a checkpoint in the bucket")
+    run_id = ""
+    for name, number in (("site-1", 0), ("site-2", 4), ("site-3", 6)):
+        trap = Trap(sites[name], number)
+        run_id = run_id or started(server)
+        trap.wait()
         server.kill()
-        shutil.rmtree(server.folder / "state")
-        go_on.set()
+        trap.go_on.set()
         server.start()
-        assert_finished(server.finish(run_id))
-        assert_asked_alike(sites, run_id)
-        assert everything(store, run_id) == complete()
-        assert "store_conflict" not in server.log
+    assert_finished(server.finish(run_id))
+    assert_asked_alike(sites, run_id)
+    assert_same_model(store, run_id, undisturbed)
+    assert everything(store, run_id) == complete()
+    assert kinds(store, run_id).count(EventKind.RUN_RESUMED) == 3
+    assert "store_conflict" not in server.log, "what was repeated was not written twice"
+
+
+def test_a_server_that_is_stopped_goes_on_with_its_run(
+    server: Server, store: ObjectStore, undisturbed: dict[str, np.ndarray], sites: dict[str, LightSite]
+) -> None:
+    trap = Trap(sites["site-2"], 3)
+    run_id = started(server)
+    trap.wait()
+    assert server.stop() == 0
+    trap.go_on.set()
+    assert not store.get(keys.run_end(run_id)), "a run that was interrupted has not ended"
+    server.start()
+    assert_finished(server.finish(run_id))
+    assert_same_model(store, run_id, undisturbed)
+
+
+def test_a_server_whose_disk_is_lost_goes_on_from_what_the_bucket_has(
+    server: Server, store: ObjectStore, undisturbed: dict[str, np.ndarray], sites: dict[str, LightSite]
+) -> None:
+    trap = Trap(sites["site-1"], 5)
+    run_id = started(server)
+    trap.wait()
+    until(lambda: store.get(keys.checkpoint(run_id, 2)), "a checkpoint in the bucket")
+    server.kill()
+    shutil.rmtree(server.folder / "state")
+    trap.go_on.set()
+    server.start()
+    assert_finished(server.finish(run_id))
+    assert_asked_alike(sites, run_id)
+    assert_same_model(store, run_id, undisturbed)
+    assert everything(store, run_id) == complete()
+    assert "store_conflict" not in server.log
 
 
 def test_while_s3_is_away_rounds_go_on_and_nothing_is_lost(
-    server: Server, store: ObjectStore, own_emulator: Emulator
+    server: Server, store: ObjectStore, own_emulator: Emulator, sites: dict[str, LightSite]
 ) -> None:
-    with three_sites(server) as sites:
-        sites["site-1"].behave = at_round(2, own_emulator.stop)
-        run_id = started(server)
+    sites["site-1"].behave = at_round(2, own_emulator.stop)
+    run_id = started(server)
+    try:
         until(lambda: server.client.status(run_id).round == 6, "the last round, without S3")
-        assert server.client.status(run_id).state is RunState.ACTIVE, "not ended before the bucket had a chance"
+    finally:
         own_emulator.start()
-        status = server.finish(run_id)
-        assert_finished(status)
-        until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
-        end = RunEnd.model_validate_json(store.get(keys.run_end(run_id)) or b"")
-        assert end.state is RunState.FINISHED
-        assert "store_conflict" not in server.log
+    assert_finished(server.finish(run_id))
+    until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
+    assert "store_unavailable" in server.log
+    assert "store_conflict" not in server.log
 
 
-def test_what_s3_could_not_take_is_sent_by_the_next_start(
-    server: Server, store: ObjectStore, own_emulator: Emulator
+def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_away_then(
+    server: Server, store: ObjectStore, own_emulator: Emulator, sites: dict[str, LightSite]
 ) -> None:
-    with three_sites(server) as sites:
-        sites["site-1"].behave = at_round(3, own_emulator.stop)
-        run_id = started(server)
+    sites["site-1"].behave = at_round(3, own_emulator.stop)
+    run_id = started(server)
+    try:
         status = server.finish(run_id)
         assert_finished(status)
         assert status.warning is not None
         assert "S3 does not have everything yet" in status.warning
         server.kill()
-        own_emulator.start()
+        resumed = server.log.count("run_resumed")
         server.start()
-        until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
-        assert "run_resumed" not in server.log, "a run that ended is not begun again"
-        listed = until(lambda: [run for run in server.client.runs() if run.run_id == run_id], "the run in the list")
-        assert_finished(listed[0])
-
-
-def test_a_server_that_starts_without_s3_serves_says_so_and_begins_when_it_is_back(
-    tmp_path: Path, store: ObjectStore, own_emulator: Emulator
-) -> None:
-    own_emulator.stop()
-    try:
-        with running(Server(tmp_path, store)) as server, three_sites(server):
-            with pytest.raises(FedprivError, match="has not read from S3 yet"):
-                server.client.start(SETTINGS)
-            until(lambda: "STORE_UNAVAILABLE" in server.log, "word of the bucket that is away")
-            own_emulator.start()
-            assert_finished(server.finish(started(server)))
+        with pytest.raises(FedprivError, match="has not read from S3 yet"):
+            server.client.start(SETTINGS)
+        with pytest.raises(FedprivError) as unknown:
+            server.client.status(run_id)
+        assert unknown.value.code is ErrorCode.STORE_UNAVAILABLE
+        until(lambda: '"code": "STORE_UNAVAILABLE"' in server.log, "word of the bucket that is away")
     finally:
-        own_emulator.start() if own_emulator._process is None else None
+        own_emulator.start()
+    until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
+    assert_finished(server.finish(run_id))
+    assert server.log.count("run_resumed") == resumed, "a run that ended is not begun again"
 
 
-def test_a_site_that_dies_in_a_round_is_asked_again_when_it_is_back(server: Server, store: ObjectStore) -> None:
-    site, reached, go_on = LightSite("site-3"), threading.Event(), threading.Event()
-
-    def die_here() -> None:
-        reached.set()
-        go_on.wait(30)
-
-    def connected(name: str, site: LightSite, state: str) -> object:
-        return online(site, server.hub, server.node_key(name), server.port, server.folder / state)
-
-    with ExitStack() as stack:
-        for name in SITES[:2]:
-            stack.enter_context(connected(name, LightSite(name), name))  # type: ignore[arg-type]
-        site.behave = at_round(3, die_here)
-        dying = stack.enter_context(ExitStack())
-        dying.enter_context(connected("site-3", site, "site-3"))  # type: ignore[arg-type]
+def test_a_site_that_dies_in_a_round_is_asked_again_when_it_is_back(
+    server: Server, store: ObjectStore, sites: dict[str, LightSite]
+) -> None:
+    dying = sites["site-3"]
+    trap = Trap(dying, 3)
+    try:
         run_id = started(server)
-        assert reached.wait(30)
-        # Another process of the site, while the first hangs: it ends the first one's session.
-        again = LightSite("site-3")
-        (server.folder / "elsewhere").mkdir()
-        (server.folder / "elsewhere" / "node_id").write_text((server.folder / "site-3" / "node_id").read_text())
-        again._plan, again._entries = site._plan, site._entries
-        stack.enter_context(connected("site-3", again, "elsewhere"))  # type: ignore[arg-type]
-        until(lambda: again.releases(run_id), "the question to the site's new process")
-        go_on.set()
-        assert_finished(server.finish(run_id))
-        assert again.releases(run_id)[0][0] == 3
-        assert_asked_alike({"site-3": site, "again": again}, run_id)
-        assert everything(store, run_id) == complete()
+        trap.wait()
+        # The site's next process, while the first hangs for ever; it ends the first one's session.
+        again, elsewhere = LightSite("site-3"), server.folder / "sites" / "elsewhere"
+        again.take_over(dying)
+        elsewhere.mkdir()
+        shutil.copy(server.folder / "sites" / "site-3" / "node_id", elsewhere)
+        with connected(server, again, "elsewhere"):
+            assert_finished(server.finish(run_id))
+    finally:
+        trap.go_on.set()
+    assert again.releases(run_id)[0] == dying.releases(run_id)[-1], "the very question that was lost"
+    assert everything(store, run_id) == complete()
+    dying.take_over(again)

@@ -38,12 +38,13 @@ def run(settings: ServerSettings) -> None:
     prometheus = Prometheus()
     if settings.prometheus_port:
         prometheus.serve(settings.host, settings.prometheus_port)
+    quiet_libraries()
     # Imported here: Flower takes seconds to load, and nobody should wait for them to read of a wrong path.
     from fedpriv_common.store import ObjectStore
     from fedpriv_server.evaluation import PublicSet
     from fedpriv_server.server import Parts, serve
 
-    quiet_libraries()
+    quiet_flower()
     public = PublicSet.read(settings.validation, contract) if settings.validation else None
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, store, prometheus))
@@ -69,14 +70,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def quiet_libraries() -> None:
-    """One log, in one form: Flower's and uvicorn's go through ours, and only what matters of them."""
-    flower = logging.getLogger("flwr")
-    flower.handlers.clear()
-    flower.propagate = True
-    for name in ("flwr", "uvicorn", "uvicorn.error", "botocore", "urllib3"):
+    """Log only what matters of what libraries say, and tell nobody outside of it."""
+    for name in ("alembic", "botocore", "flwr", "urllib3", "uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Flower tells its makers about usage unless told not to; a hospital's server does not.
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+
+
+def quiet_flower() -> None:
+    """Flower sets up its own handler and level when it is imported: one log, in one form."""
+    flower = logging.getLogger("flwr")
+    flower.handlers.clear()
+    flower.propagate = True
+    flower.setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

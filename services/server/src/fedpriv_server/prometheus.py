@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import EventKind, RunState
 from fedpriv_common.wire import SiteFacts
-from fedpriv_server.writer import WriterCounts
+
+if TYPE_CHECKING:
+    from fedpriv_server.writer import WriterCounts
 
 _ROUND_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 

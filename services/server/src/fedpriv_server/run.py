@@ -61,7 +61,7 @@ _ADMISSION_GRACE_S: Final = 5.0
 #: How long sites may take to close a run, seconds; one that does not hear of it keeps its admission open.
 _CLOSE_DEADLINE_S: Final = 10.0
 #: How long the bucket is waited for before a run is reported as ended, seconds.
-_FLUSH_DEADLINE_S: Final = 10.0
+_FLUSH_DEADLINE_S: Final = 5.0
 #: Rounds over which the median duration is taken.
 _DURATIONS: Final = 1000
 

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 #: A site's connection stays open between its requests; a new one costs a TLS handshake.
 _KEEP_ALIVE_S: Final = 75
-#: How long requests under way may take when the server stops, seconds.
-_GRACE_S: Final = 5
+#: How long requests under way and connections to busy sites may take to end when the server stops, seconds.
+_GRACE_S: Final = 2
 #: How long the bucket is written to when the server stops, seconds; the rest is kept on the disk.
 _FLUSH_S: Final = 5.0
 
