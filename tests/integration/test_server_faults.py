@@ -89,10 +89,10 @@ def undisturbed(server: Server, store: ObjectStore, ledgers: dict[str, LightSite
     return tensors(store, status.run_id)
 
 
-def started(server: Server) -> str:
+def started(server: Server, settings: RunSettings = SETTINGS) -> str:
     def start() -> str | None:
         try:
-            return server.client.start(SETTINGS)
+            return server.client.start(settings)
         except FedprivError as error:
             assert "has not read from S3 yet" in error.message, error
             return None
@@ -264,6 +264,47 @@ def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_aw
     until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
     assert_finished(server.finish(run_id))
     assert server.log.count("run_resumed") == resumed, "a run that ended is not begun again"
+
+
+def test_a_round_that_closed_without_a_site_is_not_opened_again_for_it(
+    server: Server, store: ObjectStore, sites: dict[str, LightSite]
+) -> None:
+    """With the site's answer round 2 would end otherwise, and the others have charged for what followed."""
+    slow, trap = Trap(sites["site-3"], 2), Trap(sites["site-1"], 3)
+    try:
+        run_id = started(server, SETTINGS.model_copy(update={"quorum": 2, "round_deadline_s": 1.0}))
+        trap.wait()
+        server.kill()
+    finally:
+        slow.go_on.set()
+        trap.go_on.set()
+    server.start()
+    assert_finished(server.finish(run_id))
+    assert_asked_alike(sites, run_id)
+
+
+def test_a_site_that_was_away_at_the_end_hears_of_it_before_its_next_run(
+    server: Server, ledgers: dict[str, LightSite]
+) -> None:
+    with ExitStack() as stack:
+        for name in SITES[:2]:
+            stack.enter_context(connected(server, ledgers[name]))
+        leaving = stack.enter_context(ExitStack())
+        leaving.enter_context(connected(server, ledgers["site-3"]))
+        ledgers["site-1"].behave = at_round(2, leaving.close)
+        first = started(server, SETTINGS.model_copy(update={"quorum": 2}))
+        assert_finished(server.finish(first))
+        asked = ledgers["site-3"].asked
+        assert asked[-1].operation is Operation.RELEASE, "it left in the middle"
+        stack.enter_context(connected(server, ledgers["site-3"]))
+        before = len(asked)
+        second = started(server)
+        assert_finished(server.finish(second))
+        told = [(request.operation, request.run_id) for request in asked[before:]]
+        assert told[:2] == [(Operation.CLOSE, first), (Operation.ADMIT, second)]
+        third = started(server)
+        assert_finished(server.finish(third))
+        assert (Operation.CLOSE, first) not in [(r.operation, r.run_id) for r in asked[before + 1 :]], "told once"
 
 
 def test_a_site_that_dies_in_a_round_is_asked_again_when_it_is_back(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +44,9 @@ class Exchange:
         self._woken = asyncio.Event()
         self._answers = Answers()
         self._asked: Mapping[str, Request] = {}
+        self._first: dict[str, deque[Request]] = {}
+        self._heard: Callable[[str, Request], None] = lambda _site, _request: None
+        self._reply_bytes, self._ttl_s = 0, 0.0
         self._accept: Callable[[str, Reply], None] = lambda _site, _reply: None
 
     async def ask(
@@ -54,20 +58,23 @@ class Exchange:
         deadline_s: float,
         quorum: int,
         grace_s: float = 0.0,
+        first: Mapping[str, Sequence[Request]] | None = None,
+        heard: Callable[[str, Request], None] = lambda _site, _request: None,
     ) -> Answers:
         """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
         the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
 
-        `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable.
+        `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable. `first`: what a site is
+        told before the question; `heard` is called for each of it that the site answered.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._asked, self._accept, self._answers = requests, accept, Answers()
+        self._first, self._heard = {site: deque(told) for site, told in (first or {}).items()}, heard
+        self._reply_bytes, self._ttl_s = payload_bytes + _ENVELOPE_BYTES, deadline_s + _AFTER_DEADLINE_S
         try:
-            for site, request in requests.items():
-                self._postbox.send(
-                    site, request, reply_bytes=payload_bytes + _ENVELOPE_BYTES, ttl_s=deadline_s + _AFTER_DEADLINE_S
-                )
+            for site in requests:
+                self._send_next(site)
             while (wait_s := self._wait_s(loop.time() - started, deadline_s, quorum, grace_s)) > 0:
                 self._woken.clear()
                 try:
@@ -79,6 +86,11 @@ class Exchange:
                 self._postbox.withdraw(site)
             self._asked = {}
         return self._answers
+
+    def _send_next(self, site: str) -> None:
+        told = self._first.get(site)
+        request = told[0] if told else self._asked[site]
+        self._postbox.send(site, request, reply_bytes=self._reply_bytes, ttl_s=self._ttl_s)
 
     def _wait_s(self, elapsed_s: float, deadline_s: float, quorum: int, grace_s: float) -> float:
         """How long to wait before looking again; 0 when there is nothing to wait for."""
@@ -95,6 +107,12 @@ class Exchange:
     def answered(self, site: str, fields: dict[str, object] | None) -> None:
         """An answer to the question that is asked now."""
         if site not in self._asked or site in self._answers:
+            return
+        if told := self._first.get(site):
+            if fields is not None:
+                self._heard(site, told[0])
+            told.popleft()
+            self._send_next(site)
             return
         request = self._asked[site]
         try:

@@ -16,6 +16,7 @@ from fedpriv_server.credentials import make_tls_context, read_allow_list, read_k
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.settings import ServerSettings
+from fedpriv_server.unclosed import Unclosed
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def run(settings: ServerSettings) -> None:
     contract = load_contract(settings.contract)
     sites, key_hash = read_allow_list(settings.sites_dir), read_key_hash(settings.operator_key_hash)
     tls = make_tls_context(settings.tls_cert, settings.tls_key)
-    outbox = Outbox(settings.state_dir / "outbox")
+    outbox, unclosed = Outbox(settings.state_dir / "outbox"), Unclosed(settings.state_dir / "unclosed")
     listener = listen(settings.host, settings.port)
     prometheus = Prometheus()
     if settings.prometheus_port:
@@ -47,7 +48,7 @@ def run(settings: ServerSettings) -> None:
     quiet_flower()
     public = PublicSet.read(settings.validation, contract) if settings.validation else None
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
-    serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, store, prometheus))
+    serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, unclosed, store, prometheus))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -52,13 +52,14 @@ from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.statement import make_statement
 from fedpriv_server.status import RunStatus, SiteStatus
 from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
+from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
 
 log = logging.getLogger(__name__)
 
 #: How long an offline site is waited for at admission once the quorum is there, seconds.
 _ADMISSION_GRACE_S: Final = 5.0
-#: How long sites may take to close a run, seconds; one that does not hear of it keeps its admission open.
+#: How long sites may take to close a run, seconds; one that does not hear of it is told before its next run.
 _CLOSE_DEADLINE_S: Final = 10.0
 #: How long the bucket is waited for before a run is reported as ended, seconds.
 _FLUSH_DEADLINE_S: Final = 5.0
@@ -85,6 +86,7 @@ class Hub:
     contract: DataContract
     public: PublicSet | None
     prometheus: Prometheus
+    unclosed: Unclosed
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ class Run:
         for site, admission in self._progress.admissions.items():
             self._note(site, admission.code, admission.facts)
         if self._progress.iterate is None:
-            plan = canonical_json(self._plan.model_dump(mode="json")).decode()
+            plan, unclosed = canonical_json(self._plan.model_dump(mode="json")).decode(), self._hub.unclosed
             answers = await self._exchange.ask(
                 {site: self._request(site, Operation.ADMIT, plan=plan) for site in self._sites},
                 self._accept_facts,
@@ -257,6 +259,9 @@ class Run:
                 deadline_s=self.info.settings.admission_deadline_s,
                 quorum=self._quorum,
                 grace_s=_ADMISSION_GRACE_S,
+                # A site that holds the budget of a run that is over might decline this one for it.
+                first={site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites},
+                heard=lambda site, request: unclosed.heard(request.run_id, site),
             )
             objects = []
             for site, code, facts in _told(answers):
@@ -375,7 +380,7 @@ class Run:
         """Let the sites free what was planned and not used. Those that never got the plan have nothing to free."""
         asked = [site for site in self._sites if self._codes.get(site, OK) == OK]
         answers = await self._exchange.ask(
-            {site: self._request(site, Operation.CLOSE) for site in asked},
+            {site: self._close_request(site, self.info.run_id) for site in asked},
             self._accept_facts,
             payload_bytes=0,
             deadline_s=_CLOSE_DEADLINE_S,
@@ -390,6 +395,8 @@ class Run:
         unheard = [site for site in asked if site not in answers]
         if unheard:
             log.warning("close_unheard", extra={"run_id": self.info.run_id, "sites": unheard})
+        for site in unheard:
+            self._hub.unclosed.add(self.info.run_id, site)
 
     async def _publish(self, state: RunState, cause: EndCause) -> None:
         """Write model, statement and end, and wait a while for the bucket to have them."""
@@ -447,6 +454,10 @@ class Run:
             witness_seq=head.seq,
             witness_head=head.head,
         )
+
+    def _close_request(self, site: str, run_id: str) -> Request:
+        head = self._hub.witness.of(site)
+        return Request(operation=Operation.CLOSE, run_id=run_id, witness_seq=head.seq, witness_head=head.head)
 
     def _accept_facts(self, site: str, reply: Reply) -> None:
         if reply.facts is None:

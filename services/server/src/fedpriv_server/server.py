@@ -26,6 +26,7 @@ from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.run import Hub
 from fedpriv_server.runs import Runs
 from fedpriv_server.superlink import SuperLink
+from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
 from fedpriv_server.writer import Writer
 
@@ -50,6 +51,7 @@ class Parts:
     tls: ssl.SSLContext
     listener: socket.socket
     outbox: Outbox
+    unclosed: Unclosed
     store: ObjectStore
     prometheus: Prometheus
 
@@ -67,6 +69,7 @@ def serve(parts: Parts) -> None:
         contract=parts.contract,
         public=parts.public,
         prometheus=parts.prometheus,
+        unclosed=parts.unclosed,
     )
     runs = Runs(hub)
     config = uvicorn.Config(
