@@ -109,7 +109,8 @@ def print_result(
     median = "" if run.median_round_ms is None else f", median round {run.median_round_ms:.0f} ms"
     console.print(f"\n[bold]Run {run.run_id} {run.state.value}: {run.round} rounds{took}{median}[/]\n", soft_wrap=True)
 
-    table = Table("site", "ε of this run", "ε of its lifetime", "limit", "ledger", box=None, pad_edge=False)
+    table = Table("site", "ε of this run", "ε of its lifetime", "limit", box=None, pad_edge=False)
+    table.add_column("ledger", overflow="fold")  # a path that is cut is of no use
     for site in privacy.sites:
         table.add_row(*_site_row(site, run.epsilon_target), near(Path(ledgers[site.site])))
     console.print(table, "", sep="\n")

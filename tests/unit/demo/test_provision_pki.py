@@ -149,3 +149,19 @@ def test_create_never_replaces_and_leaves_no_temporary_file(tmp_path: Path) -> N
     assert not files.create(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_command_makes_hub_and_sites_and_may_be_repeated(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from fedpriv_server.provision.cli import app
+
+    arguments = ["--hub", str(tmp_path / "hub"), "--host", "server", "--node-keys", str(tmp_path / "nodes")]
+    arguments += ["--site", "site-1", "--site", "site-2"]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    made = contents(tmp_path)
+    assert {"nodes/site-1.key", "nodes/site-2.key", "hub/sites/site-1.pem", "hub/sites/site-2.pem"} <= set(made)
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert contents(tmp_path) == made
+    assert "needs --node-keys" in CliRunner().invoke(app, [*arguments[:2], "--site", "site-1"]).output
