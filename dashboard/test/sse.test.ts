@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import { retryDelay } from "../src/api/live";
 import { EventStreamParser } from "../src/api/sse";
 
-const STREAM = 'id: 7\nevent: round_closed\ndata: {"round":1}\n\n: still here\n\ndata: a\r\ndata: b\r\n\r\n';
+const STREAM =
+  'id: 7\nevent: round_closed\ndata: {"round":1}\n\n: still here\n\ndata: a\r\ndata: b\r\n\r\nevent: nothing\n\n';
 
 describe("the event stream", () => {
   it("reads the same events however the stream is cut", () => {
@@ -17,11 +17,12 @@ describe("the event stream", () => {
       expect([...parser.push(STREAM.slice(0, cut)), ...parser.push(STREAM.slice(cut))]).toEqual(whole);
     }
   });
+
   it("goes on from the id it resumes at", () => {
     expect(new EventStreamParser("41").push("data: x\n\n")[0]?.id).toBe("41");
   });
-  it("backs off, with jitter, to at most 15 s", () => {
-    expect(retryDelay(0, 1000, () => 0)).toBe(500);
-    expect(retryDelay(30, 1000, () => 1)).toBe(15_000);
+
+  it("takes one space after the colon, and fields without a value", () => {
+    expect(new EventStreamParser().push("data:  two\ndata\n\n")[0]?.data).toBe(" two\n");
   });
 });

@@ -1,5 +1,5 @@
 /** Reads of the API: one function, one error class that says enough to act on. */
-import type { Problem } from "./types";
+import type { Problem, Readiness } from "./types";
 
 export const API = "/api/v1";
 
@@ -60,4 +60,13 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
     );
   }
   throw await errorOf(response);
+}
+
+/** The API's own word on whether its answers are of now; 503 is such a word too. */
+export async function readiness(signal: AbortSignal): Promise<Readiness> {
+  const response = await fetch("/api/readyz", {
+    signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]),
+  });
+  if (!response.ok && response.status !== 503) throw await errorOf(response);
+  return (await response.json()) as Readiness;
 }

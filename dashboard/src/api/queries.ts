@@ -1,64 +1,84 @@
-/** What the page reads, and the stream that tells when to read it again. */
-import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+/** What the page reads, as TanStack queries. The live stream says when to read again (see use-live.ts). */
+import { QueryClient, queryOptions } from "@tanstack/react-query";
 
-import { API, get } from "./client";
-import { LiveConnection, type LiveState } from "./live";
-import { Refresher } from "./refresher";
-import type { MetricSeries, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
+import { ApiError, get, readiness } from "./client";
+import type { MetricSeries, Readiness, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
 
-export function useRuns() {
-  return useQuery({
+const RETRY_MS = 5_000;
+const RETRY_SOON_MS = 1_000;
+/** While a run is followed its own stream is open, which does not tell of other runs; the list is then asked. */
+const LIST_POLL_MS = 15_000;
+const READINESS_POLL_MS = 10_000;
+
+/** A query that failed asks again by itself, so that a page heals when the API does. */
+function untilItWorks(query: { state: { error: Error | null } }): number | false {
+  const { error } = query.state;
+  if (!error) return false;
+  if (!(error instanceof ApiError)) return RETRY_MS;
+  if (error.final) return false;
+  // 503 is an API that has just started and still reads its bucket.
+  return error.status === 503 ? RETRY_SOON_MS : RETRY_MS;
+}
+
+export function makeQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        staleTime: Infinity,
+        refetchOnWindowFocus: false,
+        refetchOnReconnect: false,
+        networkMode: "always",
+        retry: (failures, error) => failures < 1 && !(error instanceof ApiError && error.final),
+        retryDelay: 500,
+        refetchInterval: untilItWorks,
+      },
+    },
+  });
+}
+
+export function runsQuery() {
+  return queryOptions({
     queryKey: ["runs"],
     queryFn: ({ signal }) => get<RunPage>("/runs?limit=50", signal),
-    // Without any run there is no stream to listen to yet.
-    refetchInterval: (query) => (query.state.data?.runs.length ? 10_000 : 2_000),
+    refetchInterval: (query) => untilItWorks(query) || LIST_POLL_MS,
   });
 }
 
-function useOfRun<T>(runId: string, name: string, path: string) {
-  return useQuery({
-    queryKey: ["run", runId, name],
-    queryFn: ({ signal }) => get<T>(`/runs/${runId}${path}`, signal),
-    placeholderData: keepPreviousData,
+export function runQuery(runId: string) {
+  return queryOptions({
+    queryKey: ["run", runId],
+    queryFn: ({ signal }) => get<RunDetail>(`/runs/${encodeURIComponent(runId)}`, signal),
   });
 }
 
-export const useRun = (runId: string) => useOfRun<RunDetail>(runId, "detail", "");
-export const useMetric = (runId: string, name: string) =>
-  useOfRun<MetricSeries>(runId, name, `/metrics/${name}?points=1000`);
-export const usePrivacy = (runId: string) => useOfRun<RunPrivacy>(runId, "privacy", "/privacy");
-export const useLog = (runId: string) => useOfRun<RunLog>(runId, "log", "/log");
+export function metricQuery(runId: string, metric: "accuracy" | "loss") {
+  return queryOptions({
+    queryKey: ["run", runId, "metric", metric],
+    queryFn: ({ signal }) =>
+      get<MetricSeries>(`/runs/${encodeURIComponent(runId)}/metrics/${metric}?points=1000`, signal),
+  });
+}
 
-/** Follow a run's events and read what they announce; returns the state of the connection and the last news. */
-export function useLive(runId: string): { state: LiveState; updatedAt: number; retry: () => void } {
-  const queries = useQueryClient();
-  const [state, setState] = useState<LiveState>({ phase: "connecting" });
-  const [updatedAt, setUpdatedAt] = useState(() => Date.now());
-  const connection = useRef<LiveConnection | null>(null);
-  useEffect(() => {
-    const refresher = new Refresher(async () => {
-      await Promise.all([
-        queries.invalidateQueries({ queryKey: ["run", runId] }),
-        queries.invalidateQueries({ queryKey: ["runs"] }),
-      ]);
-      setUpdatedAt(Date.now());
-    });
-    const news = (): void => {
-      refresher.request();
-    };
-    const live = new LiveConnection({
-      url: `${API}/runs/${runId}/events`,
-      onEvent: news,
-      onGap: news,
-      onState: setState,
-    });
-    connection.current = live;
-    live.open();
-    return () => {
-      live.close();
-      refresher.stop();
-    };
-  }, [queries, runId]);
-  return { state, updatedAt, retry: () => connection.current?.retry() };
+export function privacyQuery(runId: string) {
+  return queryOptions({
+    queryKey: ["run", runId, "privacy"],
+    queryFn: ({ signal }) => get<RunPrivacy>(`/runs/${encodeURIComponent(runId)}/privacy`, signal),
+  });
+}
+
+export function logQuery(runId: string) {
+  return queryOptions({
+    queryKey: ["run", runId, "log"],
+    queryFn: ({ signal }) => get<RunLog>(`/runs/${encodeURIComponent(runId)}/log`, signal),
+  });
+}
+
+/** Whether the API reads its bucket. Nothing is told of it when that stops, so it is asked now and then. */
+export function readinessQuery() {
+  return queryOptions({
+    queryKey: ["readiness"],
+    queryFn: ({ signal }): Promise<Readiness> => readiness(signal),
+    refetchInterval: READINESS_POLL_MS,
+    retry: false,
+  });
 }

@@ -16,3 +16,4 @@ export type LogEntry = Schemas["LogEntry"];
 export type Plan = Schemas["Plan"];
 export type Release = Schemas["Release"];
 export type Problem = Schemas["Problem"];
+export type Readiness = Schemas["Readiness"];

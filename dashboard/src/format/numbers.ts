@@ -110,3 +110,8 @@ export function wilson(proportion: number, size: number): [number, number] {
     (z / (1 + z2 / size)) * Math.sqrt((proportion * (1 - proportion)) / size + z2 / (4 * size * size));
   return [Math.max(0, centre - half), Math.min(1, centre + half)];
 }
+
+/** "88.9 to 97.5 %". */
+export function percentRange(low: number, high: number): string {
+  return `${(100 * low).toFixed(1)} to ${accuracy(high)}`;
+}

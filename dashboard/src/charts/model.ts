@@ -1,0 +1,75 @@
+/** What a chart over rounds is told to draw. */
+
+/** Which of the theme's colours, and with it which meaning: the global model, one site, privacy, or background. */
+export type Tone = "global" | "privacy" | "context";
+
+export interface Point {
+  round: number;
+  /** Null where nothing was released: the line breaks, it is never drawn at zero. */
+  value: number | null;
+}
+
+export interface Series {
+  id: string;
+  name: string;
+  tone: Tone;
+  points: readonly Point[];
+  /** Uncertainty around the line. */
+  band?: readonly { round: number; low: number; high: number }[];
+  /** Tint between the line and zero. */
+  filled?: boolean;
+  /** What is planned after the last point, dotted. */
+  planned?: { round: number; value: number } | null;
+  /** Written at the line's end; `note` below it. */
+  label?: { text: string; note?: string };
+  /** Released now and then instead of each round: points without a line. */
+  scattered?: boolean;
+}
+
+/** A horizontal line across the chart. */
+export interface Rule {
+  value: number;
+  text: string;
+  tone: "limit" | "warning";
+}
+
+export interface TooltipRow {
+  name: string;
+  value: string;
+  tone?: Tone;
+}
+
+export interface ChartModel {
+  /** What is drawn, for somebody who hears it: "Accuracy of the global model". */
+  name: string;
+  /** Rounds of the horizontal axis, from first to planned last. */
+  rounds: readonly [number, number];
+  values: readonly [number, number];
+  ticks?: readonly number[];
+  /** How ticks are written; plain numbers where it is left out. */
+  format?: (value: number) => string;
+  series: readonly Series[];
+  rules?: readonly Rule[];
+  /** What is known of a round, in a tooltip and in words. */
+  tooltip: (round: number) => TooltipRow[];
+}
+
+/** Rounds at which at least one series has a value, in order. */
+export function roundsOf(series: readonly Series[]): number[] {
+  const rounds = new Set<number>();
+  for (const { points } of series)
+    for (const { round, value } of points) if (value !== null) rounds.add(round);
+  return [...rounds].sort((a, b) => a - b);
+}
+
+/** The last point that has a value. */
+export function lastPoint(points: readonly Point[]): { round: number; value: number } | null {
+  for (const { round, value } of points.toReversed()) if (value !== null) return { round, value };
+  return null;
+}
+
+/** A round in words: "Round 7: Global 94.7 %, 95 % interval 88.9 % to 97.5 %". */
+export function describe(model: ChartModel, round: number): string {
+  const rows = model.tooltip(round).map(({ name, value }) => `${name} ${value}`);
+  return `Round ${round}: ${rows.join(", ")}`;
+}

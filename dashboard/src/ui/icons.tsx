@@ -1,0 +1,103 @@
+/** Icons on a 16-pixel grid, drawn in the colour of the text beside them. They never stand without words. */
+import type { ReactNode, SVGProps } from "react";
+
+function Icon({ children, ...rest }: SVGProps<SVGSVGElement> & { children: ReactNode }) {
+  return (
+    <svg
+      className="icon"
+      width="16"
+      height="16"
+      viewBox="0 0 16 16"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.5"
+      strokeLinecap="round"
+      strokeLinejoin="round"
+      aria-hidden="true"
+      focusable="false"
+      {...rest}
+    >
+      {children}
+    </svg>
+  );
+}
+
+export const CheckIcon = () => (
+  <Icon>
+    <path d="M3.5 8.5l3 3 6-7" />
+  </Icon>
+);
+export const WarningIcon = () => (
+  <Icon>
+    <path d="M8 2.5l6 10.8H2z" />
+    <path d="M8 6.6v3M8 11.4v.1" />
+  </Icon>
+);
+export const CrossIcon = () => (
+  <Icon>
+    <path d="M4 4l8 8M12 4l-8 8" />
+  </Icon>
+);
+export const InfoIcon = () => (
+  <Icon>
+    <circle cx="8" cy="8" r="5.8" />
+    <path d="M8 7.4v3.4M8 5.1v.1" />
+  </Icon>
+);
+export const StopIcon = () => (
+  <Icon>
+    <path d="M5.4 2.2h5.2l3.2 3.2v5.2l-3.2 3.2H5.4l-3.2-3.2V5.4z" />
+    <path d="M5.5 8h5" />
+  </Icon>
+);
+export const OfflineIcon = () => (
+  <Icon>
+    <circle cx="8" cy="8" r="5.8" />
+    <path d="M4 12L12 4" />
+  </Icon>
+);
+export const WaitingIcon = () => (
+  <Icon>
+    <circle cx="8" cy="8" r="5.8" strokeDasharray="2.4 2.2" />
+  </Icon>
+);
+export const ChartIcon = () => (
+  <Icon>
+    <path d="M2 11.5l3.6-4 2.8 2.4L14 4.2" />
+    <path d="M10.6 4H14v3.4" />
+  </Icon>
+);
+export const ChevronIcon = () => (
+  <Icon>
+    <path d="M4.5 6.2L8 9.8l3.5-3.6" />
+  </Icon>
+);
+export const CopyIcon = () => (
+  <Icon>
+    <rect x="5.5" y="5.5" width="8" height="8" rx="2" />
+    <path d="M10.5 5.5v-1a2 2 0 0 0-2-2h-4a2 2 0 0 0-2 2v4a2 2 0 0 0 2 2h1" />
+  </Icon>
+);
+export const SunIcon = () => (
+  <Icon>
+    <circle cx="8" cy="8" r="2.9" />
+    <path d="M8 1.6v1.2M8 13.2v1.2M1.6 8h1.2M13.2 8h1.2M3.5 3.5l.8.8M11.7 11.7l.8.8M3.5 12.5l.8-.8M11.7 4.3l.8-.8" />
+  </Icon>
+);
+export const MoonIcon = () => (
+  <Icon>
+    <path d="M13.3 9.6A5.6 5.6 0 0 1 6.4 2.7a5.6 5.6 0 1 0 6.9 6.9z" />
+  </Icon>
+);
+export const SystemIcon = () => (
+  <Icon>
+    <rect x="2" y="3" width="12" height="8" rx="1.5" />
+    <path d="M6 13.5h4" />
+  </Icon>
+);
+export const Shield = () => (
+  <Icon width="18" height="18">
+    <path d="M8 1.8l5 1.9v4c0 3.1-2.1 5.5-5 6.6-2.9-1.1-5-3.5-5-6.6v-4z" />
+    <path d="M5.8 8l1.6 1.6 2.9-3.2" />
+  </Icon>
+);

@@ -1,0 +1,123 @@
+"""The built dashboard, served as the demo serves it, and a real Chromium that looks at it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from scripts.demo.preflight import VITE
+from tests.emulator import free_port
+from tests.integration.metrics_process import Api, until
+
+DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a display."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def serving(api: Api, log: Path) -> Iterator[str]:
+    """The built page before `api`; its address."""
+    port = free_port()
+    command = ("node", str(VITE), "preview", str(DASHBOARD), "--port", str(port), "--strictPort")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, env=os.environ | {"FEDPRIV_API_URL": api.url}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: httpx.get(address).status_code == 200, "the page")
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@dataclass
+class Visit:
+    """A page that is open, and what it complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def cell(self, name: str) -> Locator:
+        """One cell of the strip, by its name."""
+        return self.page.locator(".cell").filter(has=self.page.get_by_text(name, exact=True))
+
+    def text(self, name: str) -> str:
+        """The text of that cell, spaces made plain."""
+        return " ".join(self.cell(name).inner_text().split())
+
+    def accessibility(self) -> list[str]:
+        """What axe finds against WCAG 2.2 A and AA and its best practices; empty when nothing."""
+        source = (DASHBOARD / "node_modules" / "axe-core" / "axe.min.js").read_text()
+        self.page.evaluate(source)
+        result: dict[str, Any] = self.page.evaluate("axe.run({ resultTypes: ['violations'] })")
+        return [
+            f"{violation['id']}: {node['html']} {node['failureSummary']}"
+            for violation in result["violations"]
+            for node in violation["nodes"]
+        ]
+
+
+@contextlib.contextmanager
+def visiting(browser: Browser, address: str, *, width: int = 1440, height: int = 1000) -> Iterator[Visit]:
+    """Open `address` in a context of its own: no cache, no remembered theme."""
+    with contextlib.closing(
+        browser.new_context(
+            viewport={"width": width, "height": height},
+            reduced_motion="reduce",
+        )
+    ) as context:
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        visit = Visit(page)
+        page.on("console", lambda message: _complain(visit, message.type, message.text))
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        page.on("request", lambda request: _elsewhere(visit, address, request.url))
+        page.add_init_script(
+            "window.shifts = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+            " window.shifts += entry.value; }).observe({ type: 'layout-shift', buffered: true });"
+        )
+        page.goto(address)
+        yield visit
+
+
+def _complain(visit: Visit, kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        visit.complaints.append(text)
+
+
+def _elsewhere(visit: Visit, address: str, url: str) -> None:
+    origin = "/".join(address.split("/")[:3])
+    if not url.startswith((origin, "data:")):
+        visit.elsewhere.append(url)
