@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -247,6 +249,15 @@ def test_whoever_lacks_the_operators_key_is_refused(server: Server) -> None:
             with pytest.raises(FedprivError) as refused:
                 attempt()
             assert refused.value.code is ErrorCode.OPERATOR_REFUSED
+
+
+def test_the_address_of_a_connection_is_not_what_a_header_says(server: Server) -> None:
+    """From this machine Control answers; believing the header, the gate would take us for a stranger."""
+    headers = {"content-type": "application/protobuf", "x-forwarded-for": "203.0.113.5"}
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(server.hub.authority)), trust_env=False) as http:
+        answer = http.post(f"{server.client.server}/v1/control/list-runs", headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers.get("server") is None, "what serves is nobody's business"
 
 
 def test_an_operator_who_trusts_another_authority_does_not_connect(server: Server, tmp_path: Path) -> None:
