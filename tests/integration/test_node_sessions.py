@@ -90,7 +90,7 @@ def site(shared: SuperLink, place: Place) -> Iterator[SiteProcess]:
     """A site that is online at the shared SuperLink."""
     shared.register(place.site, place.key)
     with running(place.process(shared)) as process:
-        place.online(shared)
+        process.logged("online")
         yield process
 
 
