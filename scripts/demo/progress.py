@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
-from fedpriv_common.records import RunState
+from fedpriv_common.records import EndCause, RunState
 from fedpriv_common.settings import read_secret
 from fedpriv_server.operator_client import OperatorClient, require_finished
 from fedpriv_server.progress import show_progress
@@ -30,7 +30,14 @@ def train(console: Console, places: Places, ports: Ports, check: Callable[[], No
         authority=places.hub.authority,
     )
     run_id = _start(console, client, check)
-    require_finished(show_progress(client.follow(run_id, check), console))
+    ended = show_progress(client.follow(run_id, check), console)
+    if ended.cause is EndCause.BUDGET:
+        raise FedprivError(
+            ErrorCode.RUN_FAILED,
+            f"The sites declined run {run_id}: with it, the ε of their lifetime would pass its limit.",
+            f"That is what ledgers are for. Set FEDPRIV_DEMO_DIR to a new folder to begin others than {places.root}.",
+        )
+    require_finished(ended)
     return run_id
 
 
