@@ -1,8 +1,8 @@
 /** Where everything of a chart goes, from its model and its size in pixels. Pure but for measuring text. */
 import { area, line } from "d3-shape";
 
-import { spread } from "./labels";
-import { lastPoint, type ChartModel, type Point, type Series, type Tone } from "./model";
+import { spread, type Label } from "./labels";
+import { lastPoint, type ChartModel, type Point, type Tone } from "./model";
 import { linear, roundTicks, tickFormat, type Scale } from "./scales";
 import { textWidth } from "./text-width";
 
@@ -42,8 +42,8 @@ export interface Layout {
 const LABEL_GAP = 11;
 const LABEL_HEIGHT = 15;
 const NOTE_HEIGHT = 29;
-/** From a line's end down to a label below it. */
-const BELOW = 7;
+/** Between a line and a label below or above it. */
+const BESIDE = 7;
 
 export function layOut(model: ChartModel, width: number, height: number): Layout {
   const ticks = model.ticks ?? linear(model.values, [0, 1]).ticks(5);
@@ -70,22 +70,25 @@ export function layOut(model: ChartModel, width: number, height: number): Layout
 
   const x = linear(model.rounds, [plot.left, plot.right]);
   const y = linear(model.values, [plot.bottom, plot.top]);
-  // A label right of its line's end stands in the way of what goes on from there: it then goes below.
-  const crossed = (series: Series, end: { round: number; value: number }) =>
-    series.planned != null ||
-    (x(end.round) < plot.right - 1 &&
-      model.rules?.some((rule) => Math.abs(y(rule.value) - y(end.value)) < NOTE_HEIGHT / 2) === true);
-  const placed = spread(
-    ends.map(({ series, end, label }) => {
-      const height = label.note ? NOTE_HEIGHT : LABEL_HEIGHT;
-      const anchor = y(end.value);
-      return crossed(series, end)
-        ? { anchor, y: anchor + BELOW + height / 2, height, floor: anchor + BELOW }
-        : { anchor, y: anchor, height };
-    }),
-    plot.top - 8,
-    plot.bottom + 6,
-  );
+  const rules = (model.rules ?? []).map((rule) => y(rule.value));
+  /** Beside its line's end; but where a dotted line goes on from there, or a rule runs through, below or above that. */
+  const wish = ({ series, end, label }: (typeof ends)[number]): Label => {
+    const height = label.note ? NOTE_HEIGHT : LABEL_HEIGHT;
+    const anchor = y(end.value);
+    const { planned } = series;
+    const struck =
+      x(end.round) < plot.right - 1 && rules.some((rule) => Math.abs(rule - anchor) < NOTE_HEIGHT / 2);
+    if (!planned && !struck) return { anchor, y: anchor, height };
+    const slope = planned ? (anchor - y(planned.value)) / Math.max(1, x(planned.round) - x(end.round)) : 0;
+    const bottom = anchor - slope * wide(label) - BESIDE;
+    const free = [plot.top - 8, ...rules.filter((rule) => rule <= anchor)].every(
+      (edge) => bottom - height > edge + 4,
+    );
+    // Other sites' labels gather below the highlighted one, which has the largest share: it leaves them the room.
+    if (ends.length > 1 && free) return { anchor, y: bottom - height / 2, height };
+    return { anchor, y: anchor + BESIDE + height / 2, height, floor: anchor + BESIDE };
+  };
+  const placed = spread(ends.map(wish), plot.top - 8, plot.bottom);
   return {
     width,
     height,

@@ -88,12 +88,12 @@ export function accuracyModel(
   const { global, sites } = parts(metric);
   const size = run.public_validation?.size;
   const interval = (value: number | null) => (size && value !== null ? format.wilson(value, size) : null);
+  const values = accuracyDomain(valuesOf(global));
   const band = global.flatMap(({ round, value }) => {
     const range = interval(value);
-    return range ? [{ round, low: range[0], high: range[1] }] : [];
+    return range ? [{ round, low: Math.max(values[0], range[0]), high: range[1] }] : [];
   });
   const at = new Map(global.map(({ round, value }) => [round, value]));
-  const values = accuracyDomain([...valuesOf(global), ...band.map(({ low }) => low)]);
   return {
     model: {
       name: "Accuracy of the global model on the public validation set",

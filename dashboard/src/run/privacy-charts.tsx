@@ -27,8 +27,8 @@ export function LifetimeChart({ run, privacy, site }: PrivacyProps) {
       title="Privacy budget used"
       note={
         shown
-          ? `Share of each site’s own lifetime limit. Highlighted: ${shown}${site ? "" : ", closest to it"}`
-          : "Share of each site’s own lifetime limit"
+          ? `Share of each site’s own limit. Highlighted: ${shown}${site ? "" : ", closest to it"}`
+          : "Share of each site’s own limit"
       }
       model={model}
       table={table}
@@ -86,7 +86,8 @@ function naming(
     const end = lastPoint(points);
     const distance = end && Math.abs(end.value - (ownAt.get(end.round) ?? Infinity));
     if (distance === null || distance >= SAME * axis) named.add(site);
-    else if (end?.round === ownEnd?.round) together += 1;
+    // While a round is open, some sites have released in it already and some have not yet.
+    else if (end && ownEnd && ownEnd.round - end.round <= 1) together += 1;
   }
   const note =
     together < 2 ? shown : together === lines.length ? `all ${together} sites` : `${together} sites`;
@@ -141,7 +142,7 @@ export function lifetimeModel(
       ticks: [0, 0.25, 0.5, 0.75, 1],
       format: (value) => `${Math.round(100 * value)} %`,
       series: series.toSorted((a, b) => Number(a.tone === "privacy") - Number(b.tone === "privacy")),
-      rules: [{ value: 1, text: "Hard limit: a site stops before it is passed", tone: "limit" }],
+      rules: [{ value: 1, text: "Lifetime limit: a site stops before it is passed", tone: "limit" }],
       tooltip: (round) => {
         const epsilon = at.get(round);
         if (epsilon === undefined) return [{ name: shown ?? "", value: "no release", tone: "privacy" }];
