@@ -37,9 +37,7 @@ PICTURES: tuple[tuple[str, Literal["light", "dark"], int], ...] = (
 def take(browser: Browser, address: str, theme: Literal["light", "dark"], width: int, picture: Path) -> None:
     """One picture of the whole page."""
     with contextlib.closing(
-        browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce", device_scale_factor=2
-        )
+        browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce")
     ) as context:
         page = context.new_page()
         page.goto(address)
@@ -48,7 +46,9 @@ def take(browser: Browser, address: str, theme: Literal["light", "dark"], width:
         # The line that says how old the figures are appears with the stream; a page that is not live says so too.
         with contextlib.suppress(TimeoutError):
             page.locator(".live-mark.is-live, .live-mark.is-done").wait_for(timeout=5_000)
-        page.screenshot(path=picture, full_page=True)
+        # As tall as the page: what is fixed to the window then stands at its foot and not in the middle.
+        page.set_viewport_size({"width": width, "height": page.evaluate("document.documentElement.scrollHeight")})
+        page.screenshot(path=picture)
 
 
 def main() -> None:

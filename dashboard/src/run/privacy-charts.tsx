@@ -25,11 +25,7 @@ export function LifetimeChart({ run, privacy, site }: PrivacyProps) {
   return (
     <ChartCard
       title="Privacy budget used"
-      note={
-        shown
-          ? `Share of each site’s own limit. Highlighted: ${shown}${site ? "" : ", closest to it"}`
-          : "Share of each site’s own limit"
-      }
+      note={lifetimeNote(privacy, shown, site !== null)}
       model={model}
       table={table}
       empty={shown ? null : <p>{waitingText(run)}</p>}
@@ -49,6 +45,15 @@ export function RunPrivacyChart({ run, privacy, site }: PrivacyProps) {
       empty={shown ? null : <p>{waitingText(run)}</p>}
     />
   );
+}
+
+function lifetimeNote(privacy: RunPrivacy, shown: string | null, chosen: boolean): string {
+  const what = "Share of each site’s own limit";
+  if (shown === null) return what;
+  if (chosen) return `${what}. Highlighted: ${shown}`;
+  const shares = budgetsOf(privacy).map((budget) => budget.spent / budget.limit);
+  const even = shares.length > 1 && Math.max(...shares) - Math.min(...shares) < SAME;
+  return even ? `${what}. All are about as far` : `${what}. Highlighted: ${shown}, closest to it`;
 }
 
 function waitingText(run: RunDetail): string {
