@@ -500,6 +500,7 @@ def test_a_site_that_declines_in_the_middle_is_asked_no_more(
     assert closed[0].refused == {"site-2": "LEDGER_UNAVAILABLE"}
     assert closed[1].expected == ("site-1", "site-3")
     assert [number for number, _, _ in sites["site-2"].releases(status.run_id)] == [0, 1, 2]
+    assert sites["site-2"].asked[-1].operation is Operation.CLOSE, "it holds the rounds that it was not asked for"
 
 
 def test_a_reply_after_the_deadline_is_late_and_the_round_went_on_without_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ class Exchange:
         self._answers = Answers()
         self._asked: Mapping[str, Request] = {}
         self._first: dict[str, deque[Request]] = {}
-        self._heard: Callable[[str, Request], None] = lambda _site, _request: None
+        self._heard: Callable[[str, Request, str], None] = lambda _site, _request, _code: None
         self._reply_bytes, self._ttl_s = 0, 0.0
         self._accept: Callable[[str, Reply], None] = lambda _site, _reply: None
 
@@ -59,13 +60,13 @@ class Exchange:
         quorum: int,
         grace_s: float = 0.0,
         first: Mapping[str, Sequence[Request]] | None = None,
-        heard: Callable[[str, Request], None] = lambda _site, _request: None,
+        heard: Callable[[str, Request, str], None] = lambda _site, _request, _code: None,
     ) -> Answers:
         """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
         the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
 
         `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable. `first`: what a site is
-        told before the question; `heard` is called for each of it that the site answered.
+        told before the question; `heard` is called with the code of each answer to that.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -109,8 +110,8 @@ class Exchange:
         if site not in self._asked or site in self._answers:
             return
         if told := self._first.get(site):
-            if fields is not None:
-                self._heard(site, told[0])
+            with contextlib.suppress(ValueError):
+                self._heard(site, told[0], Reply.from_fields(fields or {}).code)
             told.popleft()
             self._send_next(site)
             return

@@ -13,7 +13,7 @@ from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, Admission, MetricRecord, RunEnd, RunInfo
 from fedpriv_server.archive import Archive
 from fedpriv_server.checkpoint import decode_checkpoint
-from fedpriv_server.run import Progress
+from fedpriv_server.hub import Progress
 from fedpriv_server.status import RunStatus
 
 log = logging.getLogger(__name__)

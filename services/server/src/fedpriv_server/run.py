@@ -13,10 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import statistics
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,35 +22,28 @@ from ulid import ULID
 
 from fedpriv_common import keys
 from fedpriv_common.canonical import canonical_json, sha256_hex
-from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import FedprivError, Refusal
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
-    GLOBAL,
     Admission,
     EndCause,
     EventKind,
-    MetricRecord,
-    RoundClosed,
     RunEnd,
     RunEvent,
     RunInfo,
     RunState,
 )
 from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
-from fedpriv_server.archive import Archive
+from fedpriv_server.board import Board
 from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint, encode_model
-from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.exchange import Answers, Exchange
+from fedpriv_server.hub import Hub, Progress
 from fedpriv_server.journal import Journal, as_object
-from fedpriv_server.outbox import Outbox, StoredObject
-from fedpriv_server.postbox import Postbox
-from fedpriv_server.prometheus import Prometheus
+from fedpriv_server.outbox import StoredObject
+from fedpriv_server.round_objects import round_objects
 from fedpriv_server.statement import make_statement
-from fedpriv_server.status import RunStatus, SiteStatus
+from fedpriv_server.status import RunStatus
 from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
-from fedpriv_server.unclosed import Unclosed
-from fedpriv_server.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +51,10 @@ log = logging.getLogger(__name__)
 _ADMISSION_GRACE_S: Final = 5.0
 #: How long sites may take to close a run, seconds; one that does not hear of it is told before its next run.
 _CLOSE_DEADLINE_S: Final = 10.0
+#: Answers to a close after which a site holds nothing of the run.
+_CLOSED: Final = (OK, Refusal.RUN_CLOSED, Refusal.NOT_ADMITTED)
 #: How long the bucket is waited for before a run is reported as ended, seconds.
 _FLUSH_DEADLINE_S: Final = 5.0
-#: Rounds over which the median duration is taken.
-_DURATIONS: Final = 1000
 
 
 class HaltedError(Exception):
@@ -73,35 +63,6 @@ class HaltedError(Exception):
     def __init__(self, cause: EndCause) -> None:
         super().__init__(cause.value)
         self.cause = cause
-
-
-@dataclass(frozen=True)
-class Hub:
-    """What every run of this server uses."""
-
-    postbox: Postbox
-    archive: Archive
-    outbox: Outbox
-    witness: Witness
-    contract: DataContract
-    public: PublicSet | None
-    prometheus: Prometheus
-    unclosed: Unclosed
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an earlier start of the run came. `known`: keys that it wrote."""
-
-    admissions: dict[str, Admission] = field(default_factory=dict)
-    iterate: Iterate | None = None
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is anything to go on from."""
-        return bool(self.known)
 
 
 class Run:
@@ -117,25 +78,18 @@ class Run:
         self._journal = Journal(hub.archive, self._progress.known)
         self._exchange = Exchange(hub.postbox, self._event)
         self._sites = sites
-        self._codes: dict[str, str] = {}
-        self._facts: dict[str, SiteFacts] = {}
         seed = hashlib.sha256(info.run_id.encode()).digest()
         self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
-        self._metrics = dict(self._progress.metrics)
-        self._durations_ms: deque[float] = deque(maxlen=_DURATIONS)
+        self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
         self._training: asyncio.Task[None] | None = None
         self._cancelled = False
-        self._end: RunEnd | None = None
-        self._warning: str | None = None
-        self._version = 0
-        self._changed = asyncio.Event()
 
     # -- for the operator ------------------------------------------------------------------------------------------
 
     @property
     def ended(self) -> bool:
         """Whether the run has its terminal state."""
-        return self._end is not None
+        return self._board.end is not None
 
     def cancel(self) -> None:
         """End the run as soon as the sites have heard of it. Without effect on one that has ended."""
@@ -145,60 +99,15 @@ class Run:
 
     def status(self) -> RunStatus:
         """The run now."""
-        end, online = self._end, self._hub.postbox.online
-        return RunStatus(
-            run_id=self.info.run_id,
-            name=self.info.settings.name,
-            version=self._version,
-            state=end.state if end else RunState.ACTIVE,
-            cause=end.cause if end else None,
-            created_at=self.info.created_at,
-            epsilon=self._plan.epsilon,
-            delta=self._plan.delta,
-            round=self._iterate.round,
-            rounds=self._plan.rounds,
-            metrics=self._metrics,
-            sites=tuple(self._site_status(site, online(site)) for site in self._sites),
-            median_round_ms=statistics.median(self._durations_ms) if self._durations_ms else None,
-            elapsed_s=end.duration_s if end else self._elapsed_s(),
-            model=keys.model(self.info.run_id) if end and end.model_digest else None,
-            warning=self._warning,
-        )
+        return self._board.status()
 
     async def wait_for_change(self, version: int, timeout_s: float) -> None:
         """Return when the status is newer than `version`, at most after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        while self._version <= version and (left := deadline - time.monotonic()) > 0:
-            try:
-                await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                return
+        await self._board.wait_for_change(version, timeout_s)
 
     async def settled(self) -> None:
         """Return when everything that the run wrote is durable."""
         await self._journal.settled()
-
-    def _site_status(self, site: str, online: bool) -> SiteStatus:
-        facts = self._facts.get(site)
-        status = SiteStatus(site=site, online=online, code=self._codes.get(site))
-        if facts is None:
-            return status
-        return status.model_copy(
-            update={
-                "epsilon_run": facts.epsilon_run,
-                "epsilon_spent": facts.epsilon_spent,
-                "epsilon_planned": facts.epsilon_planned,
-                "epsilon_limit": facts.epsilon_limit,
-            }
-        )
-
-    def _elapsed_s(self) -> float:
-        return max(0.0, (datetime.now(UTC) - self.info.created_at).total_seconds())
-
-    def _tell(self) -> None:
-        self._version += 1
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
     # -- the way of the run ----------------------------------------------------------------------------------------
 
@@ -261,7 +170,7 @@ class Run:
                 grace_s=_ADMISSION_GRACE_S,
                 # A site that holds the budget of a run that is over might decline this one for it.
                 first={site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites},
-                heard=lambda site, request: unclosed.heard(request.run_id, site),
+                heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in _CLOSED else None,
             )
             objects = []
             for site, code, facts in _told(answers):
@@ -274,8 +183,8 @@ class Run:
                         objects.append(self._hub.witness.to_object(site, facts))
             self._journal.write(objects)
             await self._journal.settled()  # who takes part must not change when the run is resumed
-            self._tell()
-        members = tuple(site for site in self._sites if self._codes.get(site) == OK)
+            self._board.changed()
+        members = self._board.willing
         self._require_quorum(len(members))
         return members
 
@@ -323,62 +232,28 @@ class Run:
     async def _close_round(
         self, phase: Phase, number: int, members: tuple[str, ...], answers: Answers, started: float
     ) -> None:
-        run_id, closed_at = self.info.run_id, datetime.now(UTC)
         complete = len(answers.replies) >= self._quorum
-        objects = []
-        for site, reply in sorted(answers.replies.items()):
-            record = MetricRecord(
-                run_id=run_id,
-                site=site,
-                round=number,
-                phase=phase,
-                recorded_at=closed_at,
-                provenance="dp",
-                metrics={},
-                facts=reply.facts,
-            )
-            objects.append(as_object(keys.record(run_id, number, site, phase), record))
         if complete and phase is Phase.TRAIN and self._hub.public is not None:
-            self._metrics = self._hub.public.metrics(self._plan, self._iterate)
-            record = MetricRecord(
-                run_id=run_id,
-                site=GLOBAL,
-                round=number,
-                phase=Phase.EVALUATE,
-                recorded_at=closed_at,
-                provenance="public",
-                metrics=self._metrics,
-                facts=None,
-            )
-            objects.append(as_object(keys.record(run_id, number, GLOBAL, Phase.EVALUATE), record))
+            self._board.metrics = evaluated = self._hub.public.metrics(self._plan, self._iterate)
+        else:
+            evaluated = None
         duration_s = time.perf_counter() - started
-        closed = RoundClosed(
-            run_id=run_id,
-            round=number,
-            phase=phase,
-            closed_at=closed_at,
-            expected=members,
-            received=tuple(sorted(answers.replies)),
-            refused=dict(sorted(answers.refused.items())),
-            duration_ms=1000 * duration_s,
-        )
-        objects.append(as_object(keys.round_closed(run_id, number), closed))
+        objects = round_objects(self.info.run_id, phase, number, members, answers, evaluated, duration_s)
         if complete:
             objects.append(self._checkpoint())
         # One bundle at most is on its way to the disk, so that memory stays bounded.
         await self._journal.settled()
         self._journal.write(objects)
-        if len(answers.replies) < len(members):
+        if len(answers.replies) < len(self._sites):
             # Asked again after a crash, more sites might answer, and the next request would be another one than the
             # sites have charged for. With every answer in, the repetition is the same and need not be waited for.
             await self._journal.settled()
-        self._durations_ms.append(1000 * duration_s)
-        self._hub.prometheus.round_closed(run_id, number, duration_s)
-        self._tell()
+        self._hub.prometheus.round_closed(self.info.run_id, number, duration_s)
+        self._board.round_closed(self._iterate.round, duration_s)
 
     async def _close(self) -> None:
         """Let the sites free what was planned and not used. Those that never got the plan have nothing to free."""
-        asked = [site for site in self._sites if self._codes.get(site, OK) == OK]
+        asked = [site for site in self._sites if site in self._board.facts or site not in self._board.codes]
         answers = await self._exchange.ask(
             {site: self._close_request(site, self.info.run_id) for site in asked},
             self._accept_facts,
@@ -392,7 +267,7 @@ class Run:
                 self._note(site, OK, reply.facts)
                 objects.append(self._hub.witness.to_object(site, reply.facts))
         self._journal.write(objects)
-        unheard = [site for site in asked if site not in answers]
+        unheard = [site for site in asked if site not in answers.replies and answers.refused.get(site) not in _CLOSED]
         if unheard:
             log.warning("close_unheard", extra={"run_id": self.info.run_id, "sites": unheard})
         for site in unheard:
@@ -404,7 +279,7 @@ class Run:
         if self._iterate.round > 0:
             model = encode_model(self.info, self._iterate, self._hub.contract)
             model_digest = sha256_hex(model)
-            statement = make_statement(self.info, self._facts, model_digest)
+            statement = make_statement(self.info, self._board.facts, model_digest)
             objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
             objects.append(StoredObject(keys.statement(run_id), canonical_json(statement)))
         end = RunEnd(
@@ -413,20 +288,22 @@ class Run:
             state=state,
             cause=cause,
             rounds=self._iterate.round,
-            duration_s=self._elapsed_s(),
+            duration_s=self._board.elapsed_s,
             model_digest=model_digest,
-            metrics=self._metrics,
+            metrics=self._board.metrics,
         )
         self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
         try:
             await self._journal.settled()
             if not await asyncio.to_thread(self._hub.outbox.wait_until_empty, _FLUSH_DEADLINE_S):
-                self._warning = "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
+                self._board.warning = (
+                    "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
+                )
         except FedprivError as error:
-            self._warning = str(error)
-        self._end = end
+            self._board.warning = str(error)
+        self._board.end = end
         self._hub.prometheus.run_ended(run_id, state)
-        self._tell()
+        self._board.changed()
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -465,16 +342,15 @@ class Run:
         self._hub.witness.accept(site, reply.facts)
 
     def _note(self, site: str, code: str, facts: SiteFacts | None) -> None:
-        self._codes[site] = code
+        self._board.note(site, code, facts)
         if facts is not None:
-            self._facts[site] = facts
             self._hub.prometheus.budget(self.info.run_id, site, facts)
 
     def _require_quorum(self, count: int) -> None:
         """Halt when too few sites are left, for the reason that weighs most."""
         if count >= self._quorum:
             return
-        codes = {code for code in self._codes.values() if code != OK}
+        codes = {code for code in self._board.codes.values() if code != OK}
         if Refusal.BUDGET_EXHAUSTED in codes:
             raise HaltedError(EndCause.BUDGET)
         raise HaltedError(EndCause.REFUSED if codes else EndCause.QUORUM)
@@ -493,7 +369,7 @@ class Run:
             run_id=self.info.run_id, event_id=event_id, at=datetime.now(UTC), kind=kind, site=site, round=round_number
         )
         self._journal.write([as_object(keys.event(self.info.run_id, event_id), event)])
-        self._tell()
+        self._board.changed()
 
 
 def _told(answers: Answers) -> list[tuple[str, str, SiteFacts | None]]:

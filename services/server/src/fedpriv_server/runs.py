@@ -17,8 +17,9 @@ from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings, make_plan
 from fedpriv_common.records import RunInfo
 from fedpriv_server.history import History, read_history
+from fedpriv_server.hub import Hub
 from fedpriv_server.postbox import Postbox
-from fedpriv_server.run import Hub, Run
+from fedpriv_server.run import Run
 from fedpriv_server.status import RunStatus
 from fedpriv_server.strategy import make_strategy
 from fedpriv_server.witness import Witness

@@ -19,11 +19,11 @@ from fedpriv_common.store import ObjectStore
 from fedpriv_server.archive import Archive
 from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.gate import Gate
+from fedpriv_server.hub import Hub
 from fedpriv_server.operator import make_operator_app
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
-from fedpriv_server.run import Hub
 from fedpriv_server.runs import Runs
 from fedpriv_server.superlink import SuperLink
 from fedpriv_server.unclosed import Unclosed

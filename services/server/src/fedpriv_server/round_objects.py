@@ -1,0 +1,61 @@
+"""What a round leaves in the bucket, besides its checkpoint."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fedpriv_common import keys
+from fedpriv_common.plan import Phase
+from fedpriv_common.records import GLOBAL, MetricRecord, RoundClosed
+from fedpriv_server.exchange import Answers
+from fedpriv_server.journal import as_object
+from fedpriv_server.outbox import StoredObject
+
+
+def round_objects(
+    run_id: str,
+    phase: Phase,
+    number: int,
+    members: tuple[str, ...],
+    answers: Answers,
+    evaluated: dict[str, float | None] | None,
+    duration_s: float,
+) -> list[StoredObject]:
+    """One record per reply, the model's public figures if it was `evaluated`, and the close of the round."""
+    now = datetime.now(UTC)
+    objects = []
+    for site, reply in sorted(answers.replies.items()):
+        record = MetricRecord(
+            run_id=run_id,
+            site=site,
+            round=number,
+            phase=phase,
+            recorded_at=now,
+            provenance="dp",
+            metrics={},
+            facts=reply.facts,
+        )
+        objects.append(as_object(keys.record(run_id, number, site, phase), record))
+    if evaluated is not None:
+        record = MetricRecord(
+            run_id=run_id,
+            site=GLOBAL,
+            round=number,
+            phase=Phase.EVALUATE,
+            recorded_at=now,
+            provenance="public",
+            metrics=evaluated,
+            facts=None,
+        )
+        objects.append(as_object(keys.record(run_id, number, GLOBAL, Phase.EVALUATE), record))
+    closed = RoundClosed(
+        run_id=run_id,
+        round=number,
+        phase=phase,
+        closed_at=now,
+        expected=members,
+        received=tuple(sorted(answers.replies)),
+        refused=dict(sorted(answers.refused.items())),
+        duration_ms=1000 * duration_s,
+    )
+    return [*objects, as_object(keys.round_closed(run_id, number), closed)]
