@@ -30,6 +30,8 @@ export interface Series {
 export interface Rule {
   value: number;
   text: string;
+  /** Stands for `text` where the chart is too narrow for it. */
+  short: string;
   tone: "limit" | "warning";
 }
 

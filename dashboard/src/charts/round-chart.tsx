@@ -10,6 +10,7 @@ import { setCrosshair, useCrosshair } from "./crosshair";
 import { layOut, type Layout } from "./layout";
 import { describe, lastPoint, roundsOf, type ChartModel, type Series } from "./model";
 import { nearest } from "./scales";
+import { textWidth } from "./text-width";
 import { useWidth } from "./use-width";
 
 export const CHART_HEIGHT = 220;
@@ -142,7 +143,7 @@ const Drawing = memo(function Drawing({ model, layout }: { model: ChartModel; la
         <g key={rule.text} className={`rule tone-${rule.tone}`} transform={`translate(0 ${y(rule.value)})`}>
           <line x1={plot.left} x2={plot.right} />
           <text x={plot.right} y={-7} textAnchor="end">
-            {rule.text}
+            {textWidth(rule.text, "label") < plot.right - plot.left ? rule.text : rule.short}
           </text>
         </g>
       ))}

@@ -20,8 +20,8 @@ export function LiveLine({ live, run }: { live: Live; run: RunSummary | null }) 
         return (
           <p className="live">
             <span className="live-mark is-done" aria-hidden="true" />
-            <span className="live-word">{STATE_WORDS[run.state]}</span>
-            <time dateTime={run.ended_at} title={local(run.ended_at)}>
+            <span>{STATE_WORDS[run.state]}</span>
+            <time className="live-word" dateTime={run.ended_at} title={local(run.ended_at)}>
               {utcMinute(run.ended_at)}
             </time>
           </p>

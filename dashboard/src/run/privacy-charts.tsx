@@ -147,7 +147,14 @@ export function lifetimeModel(
       ticks: [0, 0.25, 0.5, 0.75, 1],
       format: (value) => `${Math.round(100 * value)} %`,
       series: series.toSorted((a, b) => Number(a.tone === "privacy") - Number(b.tone === "privacy")),
-      rules: [{ value: 1, text: "Lifetime limit: a site stops before it is passed", tone: "limit" }],
+      rules: [
+        {
+          value: 1,
+          text: "Lifetime limit: a site stops before it is passed",
+          short: "Lifetime limit",
+          tone: "limit",
+        },
+      ],
       tooltip: (round) => {
         const epsilon = at.get(round);
         if (epsilon === undefined) return [{ name: shown ?? "", value: "no release", tone: "privacy" }];
@@ -205,7 +212,14 @@ export function runModel(
       rounds: [0, run.rounds],
       values,
       series: series.toSorted((a, b) => Number(a.tone === "privacy") - Number(b.tone === "privacy")),
-      rules: [{ value: target, text: `Target of this run: ε ${format.limit(target)}`, tone: "limit" }],
+      rules: [
+        {
+          value: target,
+          text: `Target of this run: ε ${format.limit(target)}`,
+          short: "Target",
+          tone: "limit",
+        },
+      ],
       tooltip: (round) => {
         const epsilon = at.get(round);
         if (epsilon === undefined) return [{ name: shown ?? "", value: "no release", tone: "privacy" }];
