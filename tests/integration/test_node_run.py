@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.integration.node_process import REAL, SiteProcess, environment
 from tests.integration.node_superlink import until
 from tests.integration.server_harness import SITES, Server
 from tests.integration.server_harness import running as server_running
+from tests.integration.site_that_dies import AFTER_COMMIT, BEFORE_COMMIT, ROUND
 
 BUILT_IN = "breast-cancer-wisconsin"
 #: Slow enough for a process to die in the middle.
@@ -92,6 +95,38 @@ def test_a_run_survives_a_killed_site_and_a_killed_server(server: Server, hospit
     status = server.finish(run_id, seconds=60)
     assert status.state is RunState.FINISHED, server.log[-3000:]
 
+    require_paid_once(hospitals, run_id)
+    for hospital in hospitals.values():
+        assert "Traceback" not in hospital.process.log
+        assert hospital.process.stop() == 0
+
+
+@pytest.mark.parametrize(("dies_at", "left"), [(BEFORE_COMMIT, "reserved"), (AFTER_COMMIT, "committed")])
+def test_a_site_that_dies_around_its_commit_neither_pays_twice_nor_sends_twice(
+    server: Server, hospitals: dict[str, Hospital], dies_at: str, left: str
+) -> None:
+    victim = hospitals["site-2"]
+    assert victim.process.stop() == 0
+    victim.process.environment["DIES_AT"] = dies_at
+    victim.process.command = (sys.executable, "-m", "tests.integration.site_that_dies")
+    victim.process.start()
+    victim.process.logged("ready", 2)
+    run_id = server.client.start(SETTINGS)
+    assert victim.process.wait() == -signal.SIGKILL
+
+    at_death = victim.releases()
+    assert [(release["round"], release["state"]) for release in at_death[-1:]] == [(ROUND, left)]
+    victim.process.command = REAL
+    victim.process.start()
+    assert server.finish(run_id, seconds=60).state is RunState.FINISHED, server.log[-3000:]
+
+    require_paid_once(hospitals, run_id)
+    if left == "committed":  # what was committed before the death is what was sent after it
+        assert victim.releases()[ROUND]["reply_digest"] == at_death[-1]["reply_digest"]
+
+
+def require_paid_once(hospitals: dict[str, Hospital], run_id: str) -> None:
+    """Fail unless each site charged and committed every release of the run exactly once, within its epsilon."""
     for hospital in hospitals.values():
         releases = hospital.releases()
         # One centring and thirteen training rounds, each charged once and each sent: nothing doubled, nothing unpaid.
@@ -103,5 +138,3 @@ def test_a_run_survives_a_killed_site_and_a_killed_server(server: Server, hospit
             for release in releases
         ]
         assert 0.97 <= epsilon(events, 1e-5) <= 1.0
-        assert "Traceback" not in hospital.process.log
-        assert hospital.process.stop() == 0
