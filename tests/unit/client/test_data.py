@@ -1,15 +1,23 @@
 """Where records go: by key, once, for ever."""
 
+import sys
+import traceback
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedpriv_client.data.breast_cancer import load_table, public_fifth, write_files
+from fedpriv_client.assemble import assemble
+from fedpriv_client.cli import init_ledger
+from fedpriv_client.data.breast_cancer import CONTRACT, load_table, public_fifth, write_files
 from fedpriv_client.data.partition import SiteKey, assign, dirichlet_partition, unit_ids
 from fedpriv_client.data.site_data import load_site_data
+from fedpriv_client.settings import SiteSettings
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.table import Table, read_csv
+
+from .conftest import admission, plan_of, release
 
 KEY = SiteKey(bytes(range(32)))
 
@@ -91,3 +99,29 @@ def test_dirichlet_skews_labels_and_keeps_every_record():
     shares = [labels[parts == part].mean() for part in range(4) if (parts == part).any()]
     assert set(parts) <= set(range(4))
     assert max(shares) - min(shares) > 0.2
+
+
+def test_the_site_file_is_opened_once_and_by_nothing_but_data(demo, tmp_path):
+    """A whole run is served while every opening of a file in this process is watched."""
+    opened = []
+
+    def watch(event, arguments):
+        if event == "open" and watching and str(arguments[0]) == str(demo[0]):
+            frames = [frame.filename for frame in traceback.extract_stack()]
+            opened.append(any("fedpriv_client/data/" in name for name in frames))
+
+    watching = True
+    sys.addaudithook(watch)
+    paths = {name: tmp_path / name for name in ("ledger", "ledger_marker", "site_key")}
+    init_ledger(paths["ledger"], paths["ledger_marker"], CONTRACT, paths["site_key"], 0, 3)
+    unused = {name: tmp_path / name for name in ("ca", "node_key", "state_dir")}
+    settings = SiteSettings(
+        site="site-1", server="127.0.0.1:1", contract=CONTRACT, data=demo[0], partitions=3, **paths, **unused
+    )
+    site = assemble(settings).site
+    plan = plan_of()
+    replies = [site.handle(admission(plan)), site.handle(release(plan, 0, "centre"))]
+    replies += [site.handle(release(plan, number, "train")) for number in range(1, plan.rounds + 1)]
+    watching = False
+    assert {reply.code for reply in replies} == {"OK"}
+    assert opened == [True]

@@ -6,6 +6,7 @@ steps and divisor from the number of records. Here they are public constants of 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,6 +21,9 @@ from fedpriv_client.privacy.release import noisy_sum
 from fedpriv_common.model import ModelKind, ModelSpec, inputs
 from fedpriv_common.plan import Phase, Plan, Recipe
 from fedpriv_common.table import UNLABELLED
+
+# Opacus hooks the first layer, whose inputs are data and have no gradient by intention; torch warns of that each time.
+warnings.filterwarnings("ignore", message="Full backward hook is firing when gradients are computed")
 
 FloatArray = NDArray[np.float64]
 
