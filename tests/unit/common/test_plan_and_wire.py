@@ -140,3 +140,35 @@ def test_every_code_has_its_own_exit_status_and_an_entry_in_the_reference():
     assert len(set(EXIT_STATUS.values())) == len(ErrorCode)
     for code, status in EXIT_STATUS.items():
         assert f"| `{code}` | {status} |" in reference, code
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        # Below the normal range of float64, rounding lets clipped vectors pass the bound that the noise is made for.
+        ("train.max_grad_norm", 5e-324),
+        ("train.max_grad_norm", 1e300),
+        ("centre.max_grad_norm", 1e-300),
+        ("train.noise_multiplier", 1e300),
+        ("train.rounds", 10**12),
+        ("train.steps", 10**12),
+        ("min_reply_ms", 10**12),
+    ],
+)
+def test_a_plan_with_absurd_constants_cannot_exist(path, value):
+    fields = make_plan(RunSettings(), CONTRACT).model_dump(mode="json")
+    *parents, name = path.split(".")
+    target = fields
+    for parent in parents:
+        target = target[parent]
+    target[name] = value
+    fields["train"]["sample_rate"] = 1.0
+    with pytest.raises(ValidationError, match=name):
+        Plan.model_validate(fields)
+
+
+def test_an_mlp_plan_with_an_absurd_step_cannot_exist():
+    plan = make_plan(RunSettings(recipe=Recipe.FEDAVG_MLP, epsilon=2.0, rounds=1), CONTRACT)
+    for absurd in ({"local_learning_rate": 1e300}, {"batch_size": 0}):
+        with pytest.raises(ValidationError):
+            Plan.model_validate(plan.model_dump(mode="json") | absurd)

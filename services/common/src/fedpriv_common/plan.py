@@ -23,6 +23,13 @@ APP: Final = "fedpriv/1"
 CENTRE_SHARE = 0.1
 
 
+# What a run may ask of a site, whoever asks: a site reads plans with the same bounds as a server reads settings.
+Rounds = Annotated[int, Field(ge=1, le=1000)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+LocalLearningRate = Annotated[float, Field(gt=0, le=100)]
+MinReplyMs = Annotated[int, Field(ge=0, le=600_000)]
+
+
 class Phase(StrEnum):
     """The step of a round that a release belongs to."""
 
@@ -51,14 +58,14 @@ class RunSettings(_Frozen):
     delta: Annotated[float, Field(gt=0, le=1e-3)] = 1e-5
     sites: Annotated[int, Field(ge=1, le=100)] = 3
     quorum: Annotated[int | None, Field(ge=1, description="replies a round needs; none: every site")] = None
-    rounds: Annotated[int | None, Field(ge=1, le=1000, description="none: as the recipe's formula says")] = None
-    local_steps: Annotated[int | None, Field(ge=1, le=10_000, description="MLP: steps per round")] = None
-    local_learning_rate: Annotated[float, Field(gt=0, le=100, description="MLP")] = 0.5
+    rounds: Annotated[Rounds | None, Field(description="none: as the recipe's formula says")] = None
+    local_steps: Annotated[Steps | None, Field(description="MLP: steps per round")] = None
+    local_learning_rate: Annotated[LocalLearningRate, Field(description="MLP")] = 0.5
     batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch, the public divisor")] = 32
     strategy: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = None
     admission_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     round_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
-    min_reply_ms: Annotated[int, Field(ge=0, le=600_000)] = 20
+    min_reply_ms: MinReplyMs = 20
 
     @model_validator(mode="after")
     def _quorum(self) -> Self:
@@ -72,11 +79,12 @@ class Release(_Frozen):
 
     phase: Phase
     mechanism: Literal["gaussian"] = "gaussian"
-    noise_multiplier: Annotated[float, Field(gt=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    noise_multiplier: Annotated[float, Field(gt=0, le=1e9)]
+    # Far from where float64 ends: among subnormal numbers, rounding lets a clipped vector pass its bound.
+    max_grad_norm: Annotated[float, Field(ge=1e-6, le=1e6)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
-    steps: Annotated[int, Field(ge=1)]
-    rounds: Annotated[int, Field(ge=1)]
+    steps: Steps
+    rounds: Rounds
 
     def event(self) -> GaussianEvent:
         """What one round of this release costs."""
@@ -101,10 +109,10 @@ class Plan(_Frozen):
     centre: Release | None
     train: Release
     learning_rate: Annotated[float, Field(gt=0, description="η at the server")]
-    local_learning_rate: Annotated[float | None, Field(gt=0)] = None
+    local_learning_rate: LocalLearningRate | None = None
     batch_size: Annotated[int | None, Field(ge=1)] = None
     average_from: Annotated[int, Field(ge=1, description="the published model averages iterates from here on")]
-    min_reply_ms: Annotated[int, Field(ge=0)] = 0
+    min_reply_ms: MinReplyMs = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
