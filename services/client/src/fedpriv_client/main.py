@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from importlib import import_module
 
 from fedpriv_client.settings import SiteSettings
-from fedpriv_common.errors import FedprivError
 from fedpriv_common.log import configure_logging
-from fedpriv_common.settings import load_settings
+from fedpriv_common.service import run_service, serve_figures
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; a FedprivError becomes one line on standard error and its exit status."""
-    try:
-        run(load_settings(SiteSettings))
-    except FedprivError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the last word of the process, for whoever started it
-        sys.exit(error.exit_status)
+    """The entry point."""
+    run_service(SiteSettings, run)
 
 
 def run(settings: SiteSettings) -> None:
@@ -42,7 +36,7 @@ def run(settings: SiteSettings) -> None:
     assembled = assemble(settings)
     figures = SiteFigures()
     if settings.prometheus_port:
-        figures.serve(str(settings.prometheus_host), settings.prometheus_port)
+        serve_figures(figures.registry, str(settings.prometheus_host), settings.prometheus_port)
     node = Node(fleet, SiteApp(assembled.site, figures.replied), state, figures.online)
 
     def warm_up() -> None:

@@ -3,9 +3,9 @@ codes, whether the site is online. Nothing is derived from records, and neither 
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from fedpriv_common.errors import ErrorCode, FedprivError, Refusal
+from fedpriv_common.errors import Refusal
 from fedpriv_common.wire import OK, Reply
 
 
@@ -39,14 +39,3 @@ class SiteFigures:
         """What the data set has spent, and may."""
         self._spent.labels(dataset=dataset).set(spent)
         self._limit.labels(dataset=dataset).set(limit)
-
-    def serve(self, host: str, port: int) -> None:
-        """Answer scrapes; raises PORT_IN_USE."""
-        try:
-            start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise FedprivError(
-                ErrorCode.PORT_IN_USE,
-                f"FEDPRIV_PROMETHEUS_PORT: {host}:{port} cannot be listened on ({error.strerror}).",
-                "Choose another port, or 0 for none.",
-            ) from None

@@ -6,13 +6,11 @@ import logging
 import signal
 import socket
 import sys
-from ipaddress import IPv6Address
 
 import uvicorn
 
-from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.log import configure_logging
-from fedpriv_common.settings import load_settings
+from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_common.store import ObjectStore
 from fedpriv_metrics.app import create_app
 from fedpriv_metrics.prometheus import Figures
@@ -40,12 +38,8 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; a FedprivError becomes one line on standard error and its exit status."""
-    try:
-        run(load_settings(MetricsSettings))
-    except FedprivError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the last word of the process, for whoever started it
-        sys.exit(error.exit_status)
+    """The entry point."""
+    run_service(MetricsSettings, run)
 
 
 def run(settings: MetricsSettings) -> None:
@@ -55,10 +49,10 @@ def run(settings: MetricsSettings) -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     # uvicorn ends in order and then raises the signal again; the process has ended well all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    listener = _listen(settings)
+    listener = listen(str(settings.host), settings.port)
     figures = Figures()
     if settings.prometheus_port:
-        figures.serve(str(settings.host), settings.prometheus_port)
+        serve_figures(figures.registry, str(settings.host), settings.prometheus_port)
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     count_requests(store, figures.s3_request)
     service = Service(S3Tail(store, figures.malformed), figures, settings.poll_seconds)
@@ -74,18 +68,6 @@ def run(settings: MetricsSettings) -> None:
         log.warning("answers are given to everybody who reaches this address", extra={"host": str(settings.host)})
     log.info("serving", extra={"host": str(settings.host), "port": settings.port, "bucket": settings.bucket})
     _Server(config, service).run(sockets=[listener])
-
-
-def _listen(settings: MetricsSettings) -> socket.socket:
-    family = socket.AF_INET6 if isinstance(settings.host, IPv6Address) else socket.AF_INET
-    try:
-        return socket.create_server((str(settings.host), settings.port), family=family, backlog=1024)
-    except OSError as error:
-        raise FedprivError(
-            ErrorCode.PORT_IN_USE,
-            f"FEDPRIV_PORT: {settings.host}:{settings.port} cannot be listened on ({error.strerror}).",
-            "End what listens there, or choose another port.",
-        ) from None
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    start_http_server,
 )
 
-from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import MetricRecord, RoundClosed
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.objects import Parsed
@@ -91,17 +89,6 @@ class Figures:
             if facts := run.facts(site):
                 self._spent.labels(run_id=run.run_id, site=site).set(facts.epsilon_spent)
                 self._limit.labels(run_id=run.run_id, site=site).set(facts.epsilon_limit)
-
-    def serve(self, host: str, port: int) -> None:
-        """Answer scrapes from a thread; raises PORT_IN_USE."""
-        try:
-            start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise FedprivError(
-                ErrorCode.PORT_IN_USE,
-                f"FEDPRIV_PROMETHEUS_PORT: {host}:{port} cannot be listened on ({error.strerror}).",
-                "Choose another port, or 0 for none.",
-            ) from None
 
     def _forget(self, run: RunIndex) -> None:
         self._round.remove_by_labels({"run_id": run.run_id})

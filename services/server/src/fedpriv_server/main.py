@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
-import sys
 
 from fedpriv_common.contract import load_contract
-from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.log import configure_logging
-from fedpriv_common.settings import load_settings
+from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hash
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.prometheus import Prometheus
@@ -20,12 +16,8 @@ from fedpriv_server.unclosed import Unclosed
 
 
 def main() -> None:
-    """Run the server; a FedprivError becomes one line on standard error and its exit status."""
-    try:
-        run(load_settings(ServerSettings))
-    except FedprivError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - one line for a person
-        sys.exit(error.exit_status)
+    """The entry point."""
+    run_service(ServerSettings, run)
 
 
 def run(settings: ServerSettings) -> None:
@@ -38,7 +30,7 @@ def run(settings: ServerSettings) -> None:
     listener = listen(settings.host, settings.port)
     prometheus = Prometheus()
     if settings.prometheus_port:
-        prometheus.serve(settings.host, settings.prometheus_port)
+        serve_figures(prometheus.registry, settings.host, settings.prometheus_port)
     quiet_libraries()
     # Imported here: Flower takes seconds to load, and nobody should wait for them to read of a wrong path.
     from fedpriv_common.store import ObjectStore
@@ -49,25 +41,6 @@ def run(settings: ServerSettings) -> None:
     public = PublicSet.read(settings.validation, contract) if settings.validation else None
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, unclosed, store, prometheus))
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises PORT_IN_USE, or BAD_SETTING for an address that is not this machine's."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise FedprivError(
-                ErrorCode.PORT_IN_USE,
-                f"Another process listens on {host}:{port}.",
-                "End it, or set FEDPRIV_PORT to a free port.",
-            ) from None
-        raise FedprivError(
-            ErrorCode.BAD_SETTING,
-            f"FEDPRIV_HOST, FEDPRIV_PORT: cannot listen on {host}:{port} ({error.strerror or error}).",
-            "Give an address of this machine and a port that this user may use.",
-        ) from None
 
 
 def quiet_libraries() -> None:

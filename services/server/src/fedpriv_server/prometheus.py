@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import EventKind, RunState
 from fedpriv_common.wire import SiteFacts
 
@@ -40,17 +39,6 @@ class Prometheus:
         self._conflicts = Gauge("fl_store_conflicts", "Objects that held something else already", registry=registry)
         self._failures = Gauge("fl_store_failures", "Attempts to write that failed", registry=registry)
         self._labels: dict[str, set[str]] = {}
-
-    def serve(self, host: str, port: int) -> None:
-        """Answer on `port` from threads of its own; raises PORT_IN_USE."""
-        try:
-            start_http_server(port, host, registry=self.registry)
-        except OSError as error:
-            raise FedprivError(
-                ErrorCode.PORT_IN_USE,
-                f"Prometheus cannot listen on {host}:{port} ({error.strerror}).",
-                "Set FEDPRIV_PROMETHEUS_PORT to a free port, or to 0 for none.",
-            ) from None
 
     def round_closed(self, run_id: str, round_number: int, seconds: float) -> None:
         """A round closed."""
