@@ -287,12 +287,12 @@ class _Desk:
         return message.metadata.message_id
 
     def reply(self, message_id: str) -> dict[str, Any] | None:
-        assert self._run is not None
-        replies = self._state.get_message_res({message_id}, self._run[0])
-        if not replies:
+        # Looked up where it is stored, as our server does: Flower's own look-up gives an error in place of the reply of
+        # a site that has left since, and a test that asks at the wrong millisecond would get it.
+        reply_id = cast(Any, self._state).message_ins_id_to_message_res_id.get(message_id)
+        if reply_id is None:
             return None
-        assert not replies[0].has_error(), f"error reply: {replies[0].error}"
-        tree = self._state.object_store.get_object_tree(replies[0].metadata.message_id)
+        tree = self._state.object_store.get_object_tree(reply_id)
         contents = {node.object_id: self._content(node.object_id) for node in iterate_object_tree(tree)}
         message = cast(Message, inflate_object_from_contents(tree.object_id, contents))
         assert set(message.content) == {"fedpriv"}
