@@ -256,6 +256,7 @@ def test_figures_are_public_facts_and_nothing_of_the_process():
     assert read("fl_privacy_epsilon_limit", {"dataset": "d@1"}) == 8.0
     assert {metric.name for metric in figures.registry.collect()} == {
         "fl_site_online",
+        "fl_site_standing_by",
         "fl_site_replies",
         "fl_privacy_epsilon_spent",
         "fl_privacy_epsilon_limit",

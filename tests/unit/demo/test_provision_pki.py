@@ -161,7 +161,12 @@ def test_the_command_makes_hub_and_sites_and_may_be_repeated(tmp_path: Path) -> 
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 0, answer.output
     made = contents(tmp_path)
-    assert {"nodes/site-1.key", "nodes/site-2.key", "hub/sites/site-1.pem", "hub/sites/site-2.pem"} <= set(made)
+    assert {
+        "nodes/site-1.key",
+        "nodes/site-2.key",
+        "hub/server/sites/site-1.pem",
+        "hub/server/sites/site-2.pem",
+    } <= set(made)
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert contents(tmp_path) == made
     assert "needs --node-keys" in CliRunner().invoke(app, [*arguments[:2], "--site", "site-1"]).output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.data.site_data import load_site_data
@@ -15,6 +16,9 @@ from fedpriv_client.site import Releases, Site
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import DataContract, load_contract
 from fedpriv_common.plan import Plan
+
+if TYPE_CHECKING:
+    from fedpriv_client.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,11 @@ class Assembled:
             return epsilon(history.charged(), self.policy.delta_for(self.contract))
 
 
-def assemble(settings: SiteSettings) -> Assembled:
-    """Open contract, policy, ledger and data; raises their FedprivError. Does not import torch."""
+def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
+    """Open contract, policy, ledger and data; raises their FedprivError. Does not import torch.
+
+    With a lease, the ledger is claimed under its token first: whoever held the partition before writes no more.
+    """
     contract, policy = load_contract(settings.contract), load_policy(settings.policy)
     key = SiteKey.read(settings.site_key)
     identity = LedgerIdentity(
@@ -44,7 +51,12 @@ def assemble(settings: SiteSettings) -> Assembled:
         site_key_commitment=key.commitment(),
         canonical_form=CANONICAL_FORM,
     )
-    ledger = Ledger.open(SqliteStore.open(settings.ledger), settings.ledger_marker, identity)
+    store = SqliteStore.open(settings.ledger)
+    if lease is not None:
+        # Higher only where the table was lost and its tokens began anew.
+        while (newest := store.claim(lease.token)) >= lease.token:
+            lease.raise_above(newest)
+    ledger = Ledger.open(store, settings.ledger_marker, identity)
     data = load_site_data(
         settings.data,
         contract,

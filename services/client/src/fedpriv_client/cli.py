@@ -15,6 +15,7 @@ from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_client.privacy.policy import load_policy
+from fedpriv_client.settings import PLACEHOLDER
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import load_contract
 from fedpriv_common.rounding import round_down, round_up
@@ -32,15 +33,23 @@ MarkerPath = Annotated[
 ContractName = Annotated[
     str, typer.Option("--contract", envvar="FEDPRIV_CONTRACT", help="Built-in data contract or a YAML file.")
 ]
+Partition = Annotated[
+    int, typer.Option(envvar="FEDPRIV_PARTITION", min=0, help="Stands in for {partition} in the paths.")
+]
 PolicyPath = Annotated[Path | None, typer.Option("--policy", envvar="FEDPRIV_POLICY", help="The site's policy file.")]
 
 
 @data_app.command("demo")
-def write_demo_data(out: Annotated[Path, typer.Option(help="Folder for the two files.")]) -> None:
-    """Write the Wisconsin breast-cancer table: records.csv for the sites, public-validation.csv for the server."""
+def write_demo_data(
+    out: Annotated[Path, typer.Option(help="Folder for records.csv, which is for the sites.")],
+    public: Annotated[
+        Path | None, typer.Option(help="Folder for public-validation.csv, which is for the server; the same if none.")
+    ] = None,
+) -> None:
+    """Write the Wisconsin breast-cancer table; the same files each time."""
     from fedpriv_client.data.breast_cancer import write_files  # scikit-learn takes a second to import
 
-    for path in write_files(out):
+    for path in write_files(out, public):
         typer.echo(path)
 
 
@@ -50,35 +59,42 @@ def init_ledger(
     marker: MarkerPath,
     contract: ContractName,
     site_key: Annotated[Path, typer.Option(envvar="FEDPRIV_SITE_KEY", help="Made when it is not there.")],
-    partition: Annotated[int, typer.Option(envvar="FEDPRIV_PARTITION", min=0)] = 0,
+    partition: Partition = 0,
     partitions: Annotated[int, typer.Option(envvar="FEDPRIV_PARTITIONS", min=1)] = 1,
+    every: Annotated[bool, typer.Option("--every", help="All partitions; the paths hold {partition}.")] = False,
     policy: PolicyPath = None,
 ) -> None:
     """Begin the ledger of a data set that has never been used. Done twice, it changes nothing."""
     if partition >= partitions:
         raise typer.BadParameter(f"partition {partition} is not one of 0…{partitions - 1}")
+    if every and not all(PLACEHOLDER in str(path) for path in (ledger, marker)):
+        raise typer.BadParameter(f"--every needs {PLACEHOLDER} in --ledger and --marker")
     declared, rules = load_contract(contract), load_policy(policy)
     _make_site_key(site_key)
-    identity = LedgerIdentity(
-        dataset=declared.dataset,
-        partition=partition,
-        partitions=partitions,
-        held_out_share=rules.held_out_share,
-        site_key_commitment=SiteKey.read(site_key).commitment(),
-        canonical_form=CANONICAL_FORM,
-    )
-    # A marker without its ledger is a loss, not a beginning.
-    store = SqliteStore.open(ledger) if marker.exists() else SqliteStore.create(ledger)
-    Ledger.begin(store, marker, identity)
-    typer.echo(f"{ledger} is the ledger of {declared.dataset}, partition {partition} of {partitions}.")
+    for number in range(partitions) if every else (partition,):
+        own_ledger, own_marker = _own(ledger, number), _own(marker, number)
+        identity = LedgerIdentity(
+            dataset=declared.dataset,
+            partition=number,
+            partitions=partitions,
+            held_out_share=rules.held_out_share,
+            site_key_commitment=SiteKey.read(site_key).commitment(),
+            canonical_form=CANONICAL_FORM,
+        )
+        # A marker without its ledger is a loss, not a beginning.
+        store = SqliteStore.open(own_ledger) if own_marker.exists() else SqliteStore.create(own_ledger)
+        Ledger.begin(store, own_marker, identity)
+        typer.echo(f"{own_ledger} is the ledger of {declared.dataset}, partition {number} of {partitions}.")
 
 
 @ledger_app.command("show")
-def show_ledger(ledger: LedgerPath, marker: MarkerPath, contract: ContractName, policy: PolicyPath = None) -> None:
+def show_ledger(
+    ledger: LedgerPath, marker: MarkerPath, contract: ContractName, partition: Partition = 0, policy: PolicyPath = None
+) -> None:
     """Show what was spent, what is held for open runs and what remains."""
     rules = load_policy(policy)
     delta = rules.delta_for(load_contract(contract))
-    with Ledger.open(SqliteStore.open(ledger), marker).reading() as history:
+    with _open(ledger, marker, partition).reading() as history:
         table = Table(
             "run",
             "releases",
@@ -107,17 +123,25 @@ def show_ledger(ledger: LedgerPath, marker: MarkerPath, contract: ContractName, 
 
 
 @ledger_app.command("verify")
-def verify_ledger(ledger: LedgerPath, marker: MarkerPath) -> None:
+def verify_ledger(ledger: LedgerPath, marker: MarkerPath, partition: Partition = 0) -> None:
     """Check the whole chain against its marker; exits non-zero at the first entry that does not fit."""
-    with Ledger.open(SqliteStore.open(ledger), marker).reading() as history:
+    with _open(ledger, marker, partition).reading() as history:
         typer.echo(f"{history.seq + 1} entries, head {history.head}")
 
 
 @ledger_app.command("export")
-def export_ledger(ledger: LedgerPath, marker: MarkerPath) -> None:
+def export_ledger(ledger: LedgerPath, marker: MarkerPath, partition: Partition = 0) -> None:
     """Write one JSON line per reservation, in its latest state, to standard output."""
-    for line in Ledger.open(SqliteStore.open(ledger), marker).export():
+    for line in _open(ledger, marker, partition).export():
         typer.echo(json.dumps(line, sort_keys=True))
+
+
+def _own(path: Path, partition: int) -> Path:
+    return Path(str(path).replace(PLACEHOLDER, str(partition)))
+
+
+def _open(ledger: Path, marker: Path, partition: int) -> Ledger:
+    return Ledger.open(SqliteStore.open(_own(ledger, partition)), _own(marker, partition))
 
 
 def _make_site_key(path: Path) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from fedpriv_client.settings import SiteSettings
+from fedpriv_common.contract import load_contract
 from fedpriv_common.log import configure_logging
 from fedpriv_common.service import run_service, serve_figures
+
+if TYPE_CHECKING:
+    from fedpriv_client.lease import Lease
+    from fedpriv_client.prometheus import SiteFigures
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +27,46 @@ def main() -> None:
 
 
 def run(settings: SiteSettings) -> None:
-    """Assemble the site, go online, serve. Returns after a signal."""
-    # Imported here, so that a wrong setting is told at once.
+    """Take a partition where partitions are shared out, assemble the site, go online, serve. Returns after a signal."""
+    configure_logging(settings.log_level)
+    quiet_libraries()
+    # Until there is a node to stop, a signal ends whatever is going on here, and what is held is given up.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    from fedpriv_client.prometheus import SiteFigures  # imported here, so that a wrong setting is told at once
+
+    figures = SiteFigures()
+    if settings.prometheus_port:
+        serve_figures(figures.registry, str(settings.prometheus_host), settings.prometheus_port)
+    if settings.lease_table is None:
+        _serve(settings.for_partition(settings.partition), figures, lease=None)
+        return
+    from fedpriv_client.lease import LeaseTable  # boto3, which a site of its own never needs
+
+    dataset = load_contract(settings.contract).dataset
+    figures.standing_by(True)
+    lease = LeaseTable(settings.lease_table, dataset, settings.partitions, settings.lease_seconds).wait()
+    try:
+        lease.keep()
+        figures.standing_by(False)
+        _serve(settings.for_partition(lease.partition), figures, lease)
+    finally:
+        lease.release()
+
+
+def _serve(settings: SiteSettings, figures: SiteFigures, lease: Lease | None) -> None:
     from fedpriv_client.app import SiteApp
     from fedpriv_client.assemble import assemble
     from fedpriv_client.fleet import Fleet, read_authority, read_node_key
     from fedpriv_client.node import Node
-    from fedpriv_client.prometheus import SiteFigures
     from fedpriv_client.state import StateDir
 
-    configure_logging(settings.log_level)
-    quiet_libraries()
-    state = StateDir(settings.state_dir)
+    # The lease, where there is one, says who is the only process; a former holder may still have the folder open.
+    state = StateDir(settings.state_dir, alone=lease is None)
     fleet = Fleet(settings.server, read_authority(settings.ca), read_node_key(settings.node_key))
-    assembled = assemble(settings)
-    figures = SiteFigures()
-    if settings.prometheus_port:
-        serve_figures(figures.registry, str(settings.prometheus_host), settings.prometheus_port)
-    node = Node(fleet, SiteApp(assembled.site, figures.replied), state, figures.online)
+    assembled = assemble(settings, lease)
+    app = SiteApp(assembled.site, figures.replied)
+    node = Node(fleet, app, state, figures.online, lease.require if lease else lambda: None)
 
     def warm_up() -> None:
         """Import torch while the site is already online; a request that comes earlier waits for the import."""
@@ -51,6 +80,8 @@ def run(settings: SiteSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop())
     log.info("starting", extra={"site": settings.site, "server": settings.server, "partition": settings.partition})
+    if lease is not None:
+        lease.when_lost(node.fail)
     threading.Thread(target=warm_up, daemon=True).start()
     node.run()
 

@@ -91,12 +91,23 @@ class Patience:
 class Node:
     """Keeps a site online and answers its messages, one at a time, in the order in which they come."""
 
-    def __init__(self, fleet: Fleet, app: SiteApp, state: StateDir, presence: Callable[[bool], None]) -> None:
-        """`presence` is told when the site goes online and offline."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        app: SiteApp,
+        state: StateDir,
+        presence: Callable[[bool], None],
+        require_lease: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`presence` is told when the site goes online and offline.
+
+        `require_lease` raises when another process may be this site by now; it is asked before anything is sent.
+        """
         self._fleet = fleet
         self._app = app
         self._state = state
         self._presence = presence
+        self._require_lease = require_lease
         self._ended = threading.Event()
         self._failure: BaseException | None = None
         #: Held while a message is worked on.
@@ -127,8 +138,8 @@ class Node:
         self._ended.set()
 
     def fail(self, error: BaseException) -> None:
-        """Make `run` end by raising `error`."""
-        self._failure = error
+        """Make `run` end by raising `error`, unless something failed before."""
+        self._failure = self._failure or error
         self._ended.set()
 
     # -- the threads -----------------------------------------------------------------------------------------------
@@ -142,6 +153,7 @@ class Node:
     def _serve_for_ever(self) -> None:
         backoff, was_online = Backoff(), False
         while not self._ended.is_set():
+            self._require_lease()
             try:
                 self._state.node_id = node_id = self._fleet.activate(self._state.node_id)
             except (FedprivError, AbandonedError) as error:
@@ -158,6 +170,7 @@ class Node:
                 self._serve(backoff)
             except FedprivError as error:
                 log.info("offline", extra={"reason": str(error)})
+                self._require_lease()
             self._presence(False)
             self._ended.wait(backoff.failed())
 
@@ -165,12 +178,14 @@ class Node:
         """Signs of life, while pulls are held back or a request is worked on for long."""
         while not self._ended.wait(HEARTBEAT_SECONDS * random.uniform(0.5, 0.7)):  # noqa: S311
             try:
+                self._require_lease()
                 self._fleet.heartbeat()
             except (FedprivError, AbandonedError) as error:
                 log.debug("heartbeat_failed", extra={"reason": str(error)})
 
     def _farewell(self) -> None:
         try:
+            self._require_lease()  # else it would be another process's presence that ends
             self._fleet.deactivate()
         except (FedprivError, AbandonedError) as error:
             log.info("left_unheard", extra={"reason": str(error)})
@@ -183,6 +198,7 @@ class Node:
         while not self._ended.is_set():
             asked_at = time.monotonic()
             try:
+                self._require_lease()
                 message = self._fleet.pull()
                 backoff.succeeded()
                 if message is None:
@@ -195,7 +211,10 @@ class Node:
                 log.warning("abandoned", extra={"reason": str(error)})
 
     def _answer(self, message: Message) -> None:
-        self._fleet.push(self._app.run(message))
+        reply = self._app.run(message)
+        # A former holder's ledger refuses; that is no answer of the site.
+        self._require_lease()
+        self._fleet.push(reply)
         self._fleet.confirm(message)
 
 

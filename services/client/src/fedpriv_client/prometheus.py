@@ -15,6 +15,9 @@ class SiteFigures:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._online = Gauge("fl_site_online", "1 while the server knows this site as online", registry=self.registry)
+        self._standing_by = Gauge(
+            "fl_site_standing_by", "1 while every partition is held by another process", registry=self.registry
+        )
         self._replies = Counter("fl_site_replies", "Replies by code", ["code"], registry=self.registry)
         self._spent = Gauge(
             "fl_privacy_epsilon_spent", "Epsilon of everything ever released", ["dataset"], registry=self.registry
@@ -28,6 +31,10 @@ class SiteFigures:
     def online(self, is_online: bool) -> None:
         """Whether the server knows the site as online."""
         self._online.set(is_online)
+
+    def standing_by(self, is_standing_by: bool) -> None:
+        """Whether this process waits for a partition."""
+        self._standing_by.set(is_standing_by)
 
     def replied(self, reply: Reply) -> None:
         """Count a reply and take over the budget that it tells."""

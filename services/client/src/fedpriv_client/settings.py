@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from fedpriv_common.records import GLOBAL, SiteName
 from fedpriv_common.settings import ServiceSettings
 
+#: In a setting, stands for the number of the partition that this process has.
+PLACEHOLDER = "{partition}"
+#: What differs between identical processes that take a partition each.
+_PER_PARTITION = ("site", "node_key", "ledger", "ledger_marker", "state_dir")
+
+_SITE_NAME: TypeAdapter[str] = TypeAdapter(SiteName)
 _HOST_AND_PORT = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$")
 
 
@@ -32,7 +38,7 @@ class SiteSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    site: Annotated[SiteName, Field(description="this site's name, as on the server's allow-list")]
+    site: Annotated[str, Field(description="this site's name, as on the server's allow-list")]
     server: Annotated[str, AfterValidator(_server_url), Field(description="host:port or https URL of the server")]
     ca: Annotated[Path, Field(description="certificate, PEM, that signed the server's")]
     node_key: Annotated[Path, Field(description="this site's P-256 private key, PEM")]
@@ -45,6 +51,12 @@ class SiteSettings(ServiceSettings):
     partition: Annotated[int, Field(ge=0, description="which part of the table is this site's, from 0")] = 0
     partitions: Annotated[int, Field(ge=1, description="how many sites share the table")] = 1
     state_dir: Annotated[Path, Field(description="what this process remembers, such as its node id")]
+    lease_table: Annotated[
+        str | None, Field(description="DynamoDB table in which identical processes take a partition each")
+    ] = None
+    lease_seconds: Annotated[
+        float, Field(ge=1, le=600, description="how long a silent process keeps its partition; alike in all of them")
+    ] = 15.0
     prometheus_host: Annotated[IPv4Address | IPv6Address, Field(description="address on which figures are served")] = (
         IPv4Address("127.0.0.1")
     )
@@ -53,7 +65,8 @@ class SiteSettings(ServiceSettings):
 
     @field_validator("site")
     @classmethod
-    def _not_the_aggregate(cls, site: str) -> str:
+    def _a_site_name(cls, site: str) -> str:
+        _SITE_NAME.validate_python(site.replace(PLACEHOLDER, "0"))
         if site == GLOBAL:
             raise ValueError(f"{GLOBAL!r} names the aggregated model; choose another name")
         return site
@@ -65,3 +78,21 @@ class SiteSettings(ServiceSettings):
         if partition is not None and partition >= partitions:
             raise ValueError(f"partition {partition} is not one of 0…{partitions - 1}")
         return partitions
+
+    @field_validator("lease_table")
+    @classmethod
+    def _partitions_apart(cls, table: str | None, info: ValidationInfo) -> str | None:
+        shared = [name for name in _PER_PARTITION if name in info.data and PLACEHOLDER not in str(info.data[name])]
+        if table is not None and shared:
+            names = ", ".join(f"FEDPRIV_{name.upper()}" for name in shared)
+            raise ValueError(f"with a lease, {names} must hold {PLACEHOLDER}: each partition has its own")
+        return table
+
+    def for_partition(self, partition: int) -> Self:
+        """The settings of the process that has this partition: each placeholder is its number."""
+
+        def own(name: str) -> object:
+            value = getattr(self, name)
+            return type(value)(str(value).replace(PLACEHOLDER, str(partition)))
+
+        return self.model_copy(update={"partition": partition, **{name: own(name) for name in _PER_PARTITION}})

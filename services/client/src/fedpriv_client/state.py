@@ -7,6 +7,7 @@ import fcntl
 from pathlib import Path
 
 from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.stamp import stamp
 
 
 class StateDir:
@@ -16,14 +17,19 @@ class StateDir:
     killed process leaves none behind.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Hold the folder, making it when it is not there; raises BAD_SETTING when another process does."""
+    def __init__(self, path: Path, *, alone: bool = True) -> None:
+        """Hold the folder, making it when it is not there.
+
+        Raises BAD_SETTING when another process holds it, OTHER_VERSION when another version has written it.
+        Not `alone`: something else says who may use the folder, and no lock is taken.
+        """
         self._node_id = path / "node_id"
+        stamp(path, "FEDPRIV_STATE_DIR")
         try:
-            path.mkdir(parents=True, exist_ok=True)
             # Held for the life of the process: closing it would let go of the lock.
             self._lock = (path / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if alone:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FedprivError(
                 ErrorCode.BAD_SETTING,

@@ -50,6 +50,9 @@ class ErrorCode(StrEnum):
     DISK_FULL = "DISK_FULL"
     PROCESS_DIED = "PROCESS_DIED"
     DEADLINE = "DEADLINE"
+    LEASE_LOST = "LEASE_LOST"
+    LEDGER_BUSY = "LEDGER_BUSY"
+    OTHER_VERSION = "OTHER_VERSION"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

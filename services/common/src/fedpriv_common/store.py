@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fedpriv_common.aws import connect, error_code
 from fedpriv_common.errors import ErrorCode, FedprivError
 
 
@@ -39,14 +38,20 @@ class ObjectStore:
 
     @classmethod
     def connect(cls, bucket: str, kms_key_id: str) -> ObjectStore:
-        """A store on the S3 of the environment (AWS_ENDPOINT_URL and credentials as boto3 reads them)."""
-        config = Config(
-            connect_timeout=3,
-            read_timeout=10,
-            retries={"max_attempts": 3, "mode": "standard"},
-            max_pool_connections=32,
-        )
-        return cls(boto3.client("s3", config=config), bucket, kms_key_id)
+        """A store on the S3 of the environment. A key that is named by its alias (`alias/…`) is looked up once:
+
+        S3's own rules, such as the bucket's policy, compare ARNs. Raises STORE_UNAVAILABLE when that fails.
+        """
+        if kms_key_id.startswith("alias/"):
+            try:
+                kms_key_id = connect("kms").describe_key(KeyId=kms_key_id)["KeyMetadata"]["Arn"]
+            except (ClientError, BotoCoreError) as error:
+                raise FedprivError(
+                    ErrorCode.STORE_UNAVAILABLE,
+                    f"KMS key {kms_key_id}: {error}.",
+                    "Check AWS_ENDPOINT_URL and credentials; `fedpriv provision` makes the key and its alias.",
+                ) from None
+        return cls(connect("s3", connections=32), bucket, kms_key_id)
 
     def put_once(self, key: str, body: bytes, content_type: str = "application/json") -> PutOutcome:
         """Create the object unless it exists. Raises STORE_CONFLICT when it exists with another content,
@@ -65,7 +70,7 @@ class ObjectStore:
             )
         except ClientError as error:
             # 409: another conditional write of this key was under way; its outcome is what get will show.
-            if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+            if error_code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
                 raise _unavailable(self.bucket, error) from None
         except BotoCoreError as error:
             raise _unavailable(self.bucket, error) from None
@@ -87,7 +92,7 @@ class ObjectStore:
         try:
             body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except ClientError as error:
-            if _code(error) in ("NoSuchKey", "404"):
+            if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise _unavailable(self.bucket, error) from None
         except BotoCoreError as error:
@@ -121,10 +126,6 @@ class ObjectStore:
             ]
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(self.bucket, error) from None
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _unavailable(bucket: str, cause: object) -> FedprivError:

@@ -40,8 +40,13 @@ def run(
     admission_deadline: Annotated[float | None, typer.Option(help="Seconds to answer the plan in.")] = None,
     round_deadline: Annotated[float | None, typer.Option(help="Seconds to answer a round in.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it; exit 0 only when it finishes.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="If there is a run of this name already: do not start another.")
+    ] = False,
 ) -> None:
     """Start a run."""
+    from fedpriv_server.operator_client import require_finished
+
     settings = _settings(
         name=name,
         recipe=recipe,
@@ -58,12 +63,17 @@ def run(
         round_deadline_s=round_deadline,
     )
     client = _client(server, ca, key_file)
-    run_id = client.start(settings)
+    earlier = client.last_named(settings.name) if once else None
+    run_id = earlier.run_id if earlier else client.start(settings)
     typer.echo(run_id)
-    if follow:
+    if earlier is not None and earlier.cause is not None:
+        typer.echo(
+            f"{settings.name} has ended: {earlier.state.value}. For another run, choose another --name.", err=True
+        )
+        require_finished(earlier)
+    elif follow:
         from rich.console import Console
 
-        from fedpriv_server.operator_client import require_finished
         from fedpriv_server.progress import show_progress
 
         require_finished(show_progress(client.follow(run_id), Console(stderr=True, highlight=False)))

@@ -8,6 +8,7 @@ import os
 from fedpriv_common.contract import load_contract
 from fedpriv_common.log import configure_logging
 from fedpriv_common.service import listen, run_service, serve_figures
+from fedpriv_common.stamp import stamp
 from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hash
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.prometheus import Prometheus
@@ -26,6 +27,7 @@ def run(settings: ServerSettings) -> None:
     contract = load_contract(settings.contract)
     sites, key_hash = read_allow_list(settings.sites_dir), read_key_hash(settings.operator_key_hash)
     tls = make_tls_context(settings.tls_cert, settings.tls_key)
+    stamp(settings.state_dir, "FEDPRIV_STATE_DIR")
     outbox, unclosed = Outbox(settings.state_dir / "outbox"), Unclosed(settings.state_dir / "unclosed")
     listener = listen(settings.host, settings.port)
     prometheus = Prometheus()

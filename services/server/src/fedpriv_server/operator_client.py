@@ -45,7 +45,7 @@ class OperatorClient:
         return RunStarted.model_validate_json(answer).run_id
 
     def runs(self) -> tuple[RunStatus, ...]:
-        """The runs that the server remembers, newest first."""
+        """The runs that the server remembers, newest first. Raises STORE_UNAVAILABLE while it is reading them."""
         return RunList.model_validate_json(self._call("GET", "/v1/operator/runs")).runs
 
     def status(self, run_id: str, after_version: int = -1, wait_s: float = 0.0) -> RunStatus:
@@ -58,6 +58,18 @@ class OperatorClient:
         """Ask for a run's end."""
         path = f"/v1/operator/runs/{urllib.parse.quote(run_id)}/cancel"
         return RunStatus.model_validate_json(self._call("POST", path, b""))
+
+    def last_named(self, name: str) -> RunStatus | None:
+        """The newest run of this name, if any, waiting for a server that is starting."""
+        give_up, pause_s = time.monotonic() + _AWAY_S, 0.1
+        while True:
+            try:
+                return next((run for run in self.runs() if run.name == name), None)
+            except FedprivError as error:
+                if error.code not in _PASSING or time.monotonic() > give_up:
+                    raise
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            pause_s = min(2 * pause_s, 2.0)
 
     def follow(self, run_id: str, check: Callable[[], None] = lambda: None) -> Iterator[RunStatus]:
         """Every change of a run's status until it has ended.

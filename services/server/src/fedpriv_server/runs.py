@@ -86,7 +86,9 @@ class Runs:
         return info.run_id
 
     def list(self) -> tuple[RunStatus, ...]:
-        """Runs, newest first."""
+        """Runs, newest first. Raises UnreadError: a list without the earlier ones would be taken for all."""
+        if not self._history_read.is_set():
+            raise UnreadError
         known = dict(self._ended)
         for run in (*self._interrupted.values(), *([self._active] if self._active else [])):
             known[run.info.run_id] = run.status()

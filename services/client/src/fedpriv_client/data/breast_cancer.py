@@ -40,14 +40,17 @@ def public_fifth(table: Table) -> NDArray[np.bool_]:
     return chosen
 
 
-def write_files(folder: Path) -> tuple[Path, Path]:
-    """Write records.csv and public-validation.csv to `folder`; returns their paths."""
+def write_files(folder: Path, public_folder: Path | None = None) -> tuple[Path, Path]:
+    """Write records.csv to `folder` and public-validation.csv to `public_folder`, by default the same; returns their
+    paths. Each appears whole or not at all."""
     contract, table = load_table()
     public = public_fifth(table)
-    folder.mkdir(parents=True, exist_ok=True)
-    records, validation = folder / RECORDS_FILE, folder / VALIDATION_FILE
-    _write_csv(records, contract, table.take(~public))
-    _write_csv(validation, contract, table.take(public))
+    records, validation = folder / RECORDS_FILE, (public_folder or folder) / VALIDATION_FILE
+    for path, chosen in ((records, ~public), (validation, public)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = path.with_suffix(".new")
+        _write_csv(written, contract, table.take(chosen))
+        written.replace(path)
     return records, validation
 
 

@@ -10,14 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fedpriv_common.aws import connect, error_code
 from fedpriv_common.errors import ErrorCode, FedprivError
 
 ROTATION_DAYS = 365
-_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"max_attempts": 3, "mode": "standard"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def provision_storage(bucket: str, alias: str) -> Storage:
     cannot be reached or declines, or when the key is disabled or about to be deleted, which a person must undo.
     """
     try:
-        s3, kms = boto3.client("s3", config=_CONFIG), boto3.client("kms", config=_CONFIG)
+        s3, kms = connect("s3"), connect("kms")
         _ensure_bucket(s3, bucket)
         key = _ensure_key(kms, alias, preferred=_encryption_key(s3, bucket))
         _set_rules(s3, bucket, key)
@@ -100,7 +98,7 @@ def _ensure_bucket(s3: Any, bucket: str) -> None:
     try:
         s3.head_bucket(Bucket=bucket)
     except ClientError as error:
-        if _code(error) not in ("404", "NoSuchBucket"):
+        if error_code(error) not in ("404", "NoSuchBucket"):
             raise
     else:
         return
@@ -110,7 +108,7 @@ def _ensure_bucket(s3: Any, bucket: str) -> None:
     try:
         s3.create_bucket(Bucket=bucket, **location)
     except ClientError as error:
-        if _code(error) != "BucketAlreadyOwnedByYou":  # another provisioning was faster
+        if error_code(error) != "BucketAlreadyOwnedByYou":  # another provisioning was faster
             raise
 
 
@@ -119,7 +117,7 @@ def _encryption_key(s3: Any, bucket: str) -> str | None:
     try:
         rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     except ClientError as error:
-        if _code(error) != "ServerSideEncryptionConfigurationNotFoundError":
+        if error_code(error) != "ServerSideEncryptionConfigurationNotFoundError":
             raise
         return None
     return next((rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in rules), None)
@@ -135,7 +133,7 @@ def _ensure_key(kms: Any, alias: str, preferred: str | None) -> str:
         try:
             kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
         except ClientError as error:
-            if _code(error) != "AlreadyExistsException":
+            if error_code(error) != "AlreadyExistsException":
                 raise
             # The alias is there but leads nowhere, or someone else has just made it: their key is as good.
             key = _describe(kms, alias) or key
@@ -155,7 +153,7 @@ def _describe(kms: Any, key: str) -> dict[str, Any] | None:
     try:
         metadata: dict[str, Any] = kms.describe_key(KeyId=key)["KeyMetadata"]
     except ClientError as error:
-        if _code(error) != "NotFoundException":
+        if error_code(error) != "NotFoundException":
             raise
         return None
     return metadata
@@ -188,7 +186,3 @@ def _set_rules(s3: Any, bucket: str, kms_key: str) -> None:
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     policy = bucket_policy(bucket, kms_key, s3.meta.partition, tls=s3.meta.endpoint_url.startswith("https://"))
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

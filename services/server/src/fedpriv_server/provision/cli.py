@@ -20,20 +20,29 @@ def provision(
     ] = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket to make or repair.", envvar="FEDPRIV_BUCKET")] = None,
     kms_alias: Annotated[str, typer.Option(help="Alias of the bucket's KMS key.")] = "alias/fedpriv",
+    lease_table: Annotated[
+        str | None, typer.Option(help="Table of partition leases to make.", envvar="FEDPRIV_LEASE_TABLE")
+    ] = None,
 ) -> None:
-    """Make keys, certificates, KMS key and bucket; what exists is kept, what expired or was lost is repaired."""
+    """Make keys, certificates, KMS key, bucket, lease table; what exists is kept, what expired or was lost repaired."""
     # Imported here so that `fedpriv --help` loads neither boto3 nor cryptography.
     from fedpriv_server.provision import bucket as storage
-    from fedpriv_server.provision import pki
+    from fedpriv_server.provision import leases, pki
 
     if site and node_keys is None:
         raise typer.BadParameter("--site needs --node-keys, the folder of the private keys.")
+    if lease_table is not None and bucket is None:
+        raise typer.BadParameter("--lease-table needs --bucket, whose KMS key encrypts both.")
     hub = pki.provision_hub(folder, host or ())
     typer.echo(f"hub keys and certificate: {folder}")
     if node_keys is not None:
         for name in site or ():
             pki.provision_site(hub, name, node_keys / f"{name}.key")
             typer.echo(f"site {name}: {node_keys / f'{name}.key'}, on the allow-list {hub.sites}")
+        pki.hand_out_authority(hub, node_keys)
     if bucket is not None:
         made = storage.provision_storage(bucket, kms_alias)
         typer.echo(f"bucket {made.bucket}, encrypted with {made.kms_key}")
+        if lease_table is not None:
+            leases.provision_leases(lease_table, made.kms_key)
+            typer.echo(f"lease table {lease_table}")

@@ -1,11 +1,12 @@
 """Keys and certificates of one hub: its own authority, the server's certificate, operator key and node keys.
 
-Layout of the folder:
+Layout of the folder, one part for each that may read it, so that a part can be a volume of its own:
 
-    ca.pem  ca.key              the authority that sites trust, and nothing else
-    server.pem  server.key      what the server shows them
-    operator.key  operator.sha256   the operator's key, and what the server knows of it
-    sites/<site>.pem            allow-list: a site takes part when its public key is here
+    authority/  ca.pem  ca.key                 the authority that sites trust: provisioning, nobody else
+    server/     ca.pem  server.pem  server.key what the server shows them
+                operator.sha256                what the server knows of the operator's key
+                sites/<site>.pem               allow-list: a site takes part when its public key is here
+    operator/   ca.pem  operator.key           whoever may start runs
 
 A key is made once and never replaced. A certificate is made again from the same key when it is about to expire, when
 its authority changed or when the server got another name; sites that trust `ca.pem` notice nothing.
@@ -30,6 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import GLOBAL
+from fedpriv_common.stamp import stamp
 from fedpriv_server.provision import files
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -40,6 +42,9 @@ RENEW_BEFORE = timedelta(days=30)
 BACKDATE = timedelta(hours=1)
 #: Always in the server's certificate: the local checks of the server dial these.
 LOCAL_NAMES = ("localhost", "127.0.0.1")
+
+#: Name of every copy of the authority's certificate.
+AUTHORITY_FILE = "ca.pem"
 
 _SITE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -52,56 +57,75 @@ class Hub:
 
     @property
     def authority(self) -> Path:
-        """Certificate of the hub's authority; every site and operator gets a copy."""
-        return self.folder / "ca.pem"
+        """Certificate of the hub's authority; everybody who dials the server gets a copy."""
+        return self.folder / "authority" / AUTHORITY_FILE
 
     @property
     def authority_key(self) -> Path:
         """Private key of the authority; nobody but provisioning reads it."""
-        return self.folder / "ca.key"
+        return self.folder / "authority" / "ca.key"
+
+    @property
+    def server(self) -> Path:
+        """Folder of everything that the server reads."""
+        return self.folder / "server"
+
+    @property
+    def operator(self) -> Path:
+        """Folder of everything that an operator needs."""
+        return self.folder / "operator"
 
     @property
     def certificate(self) -> Path:
         """The server's certificate."""
-        return self.folder / "server.pem"
+        return self.server / "server.pem"
 
     @property
     def certificate_key(self) -> Path:
         """The server's private key."""
-        return self.folder / "server.key"
+        return self.server / "server.key"
 
     @property
     def operator_key(self) -> Path:
         """The operator's key, for whoever may start runs."""
-        return self.folder / "operator.key"
+        return self.operator / "operator.key"
 
     @property
     def operator_key_hash(self) -> Path:
         """SHA-256 of the operator's key, for the server."""
-        return self.folder / "operator.sha256"
+        return self.server / "operator.sha256"
 
     @property
     def sites(self) -> Path:
         """The allow-list."""
-        return self.folder / "sites"
+        return self.server / "sites"
 
 
 def provision_hub(folder: Path, names: Iterable[str] = (), now: datetime | None = None) -> Hub:
     """Make or renew everything of the hub but the sites' keys.
 
     `names` are host names or addresses under which sites reach the server, besides localhost. Raises BAD_KEY when a
-    key is there that cannot be read as one.
+    key is there that cannot be read as one, OTHER_VERSION for another version's folder.
     """
     moment = now or datetime.now(UTC)
     hub = Hub(folder)
-    files.make_directory(folder, 0o700)
+    for part in (folder, hub.authority.parent, hub.server, hub.operator):
+        files.make_directory(part, 0o700)
     files.make_directory(hub.sites)
+    stamp(hub.authority.parent, "hub")
     authority_key = _ensure_key(hub.authority_key)
     authority = _ensure_authority(hub, authority_key, moment)
     _ensure_server_certificate(hub, authority, authority_key, tuple(dict.fromkeys((*names, *LOCAL_NAMES))), moment)
     files.create(hub.operator_key, f"{secrets.token_urlsafe(32)}\n".encode())
     files.replace(hub.operator_key_hash, f"{sha256_hex(hub.operator_key.read_text().strip().encode())}\n".encode())
+    for part in (hub.server, hub.operator):
+        hand_out_authority(hub, part)
     return hub
+
+
+def hand_out_authority(hub: Hub, folder: Path) -> None:
+    """Copy the authority's certificate, which is public, to `folder`; an older copy is replaced."""
+    files.replace(folder / AUTHORITY_FILE, hub.authority.read_bytes())
 
 
 def provision_site(hub: Hub, site: str, private_key: Path) -> None:

@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from fedpriv_client.privacy.ledger.store import LedgerHeldError
 from fedpriv_common.errors import ErrorCode, FedprivError
 
+#: Version of the file's form, in SQLite's user_version; 0 is what files had before there was one, and the same form.
+_FORMAT = 1
 #: How long to wait for another process that is writing.
 _BUSY_SECONDS = 30.0
 
-_SCHEMA = """
+_SCHEMA = f"""
+PRAGMA user_version = {_FORMAT};
 CREATE TABLE IF NOT EXISTS entries (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS replies (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TRIGGER IF NOT EXISTS entries_kept BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
@@ -21,6 +25,8 @@ CREATE TRIGGER IF NOT EXISTS entries_fixed BEFORE UPDATE ON entries BEGIN SELECT
 CREATE TRIGGER IF NOT EXISTS replies_kept BEFORE DELETE ON replies BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS replies_fixed BEFORE UPDATE ON replies BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
+# Made by the first claim. It has one row, whose token only grows, and so fences off former holders (see lease.py).
+_HOLDER = "CREATE TABLE IF NOT EXISTS holder (only INTEGER PRIMARY KEY CHECK (only = 1), token INTEGER NOT NULL) STRICT"
 
 
 class SqliteStore:
@@ -29,6 +35,7 @@ class SqliteStore:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._token: int | None = None
 
     @classmethod
     def create(cls, path: Path) -> SqliteStore:
@@ -62,17 +69,52 @@ class SqliteStore:
             )
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            written_as = connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise FedprivError(
                 ErrorCode.LEDGER_INVALID, f"{path} cannot be opened as a ledger ({error}).", "Restore it from backup."
             ) from None
+        if written_as > _FORMAT:
+            connection.close()
+            raise FedprivError(
+                ErrorCode.OTHER_VERSION,
+                f"The ledger at {path} has form {written_as}, this version knows forms up to {_FORMAT}.",
+                "Run the version that wrote it.",
+            )
         return cls(path, connection)
+
+    def claim(self, token: int) -> int:
+        """Shut out every holder with a lower token; returns the highest token before, −1 if there was none.
+
+        Raises LEDGER_BUSY when another process holds the write lock and does not let go.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise FedprivError(
+                ErrorCode.LEDGER_BUSY,
+                f"The ledger at {self.path} is being written by another process ({error}).",
+                "End that process if it hangs; nothing was changed.",
+            ) from None
+        self._connection.execute(_HOLDER)
+        before = self._newest_token()
+        if before < token:
+            self._connection.execute("INSERT OR REPLACE INTO holder (only, token) VALUES (1, ?)", (token,))
+            self._token = token
+        self._connection.execute("COMMIT")
+        return before
+
+    def _newest_token(self) -> int:
+        row = self._connection.execute("SELECT token FROM holder").fetchone()
+        return -1 if row is None else int(row[0])
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold SQLite's write lock; commits on leaving, rolls back on an exception."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            if self._token is not None and self._newest_token() != self._token:
+                raise LedgerHeldError(f"{self.path} is held under a newer token than {self._token}")
             yield
         except BaseException:
             self._connection.execute("ROLLBACK")

@@ -7,8 +7,20 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 
+class LedgerHeldError(OSError):
+    """The ledger has been claimed under a newer token: this process is a former holder."""
+
+
 class LedgerStore(Protocol):
     """Append-only storage of entry bodies by sequence number and of reply bytes by digest."""
+
+    def claim(self, token: int) -> int:
+        """Shut out every holder with a lower token, for good; returns the highest token of any claim before.
+
+        The claim holds only if that is lower than `token`. From then on `exclusive` raises LedgerHeldError when
+        another claim has come after.
+        """
+        ...
 
     def exclusive(self) -> AbstractContextManager[None]:
         """One writer at a time, over all processes; what is appended inside becomes durable on leaving it."""
