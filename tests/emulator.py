@@ -1,4 +1,4 @@
-"""A MiniStack (S3 and KMS) for tests: a process of its own on a free loopback port that a test may stop and start."""
+"""A MiniStack (S3, KMS and DynamoDB) for tests: a process of its own on a free loopback port that a test may stop and start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ class Emulator:
         self.endpoint = f"http://127.0.0.1:{ports.aws}"
         #: What makes boto3, here or in a child process, speak to this emulator.
         self.environment = programs.emulated_aws(ports)
-        self._program = programs.emulator(Places(folder), ports)
+        program = programs.emulator(Places(folder), ports)
+        self._program = replace(program, environment=program.environment | {"SERVICES": "s3,kms,dynamodb"})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -324,3 +324,58 @@ class LedgerMachine(RuleBasedStateMachine):
 
 LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestLedgerMachine = LedgerMachine.TestCase
+
+
+# -- former holders ------------------------------------------------------------------------------------------------
+
+
+def test_a_former_holder_of_the_ledger_writes_nothing(files):
+    files.begin()
+    former, holder = SqliteStore.open(files.ledger), SqliteStore.open(files.ledger)
+    assert former.claim(1) == -1
+    mine = Ledger.open(former, files.marker, IDENTITY)
+    admit(mine)
+    mine.reserve("A", 0, Phase.CENTRE, "q")
+    assert holder.claim(2) == 1
+    before = list(holder.read(-1))
+    for action in (
+        lambda: mine.commit("A", 0, Phase.CENTRE, "q", b"late"),
+        lambda: mine.reserve("A", 1, Phase.TRAIN, "r"),
+        lambda: mine.close("A"),
+        lambda: admit(mine, "B"),
+    ):
+        assert refusal_of(action) is Refusal.LEDGER_UNAVAILABLE
+    assert list(holder.read(-1)) == before
+    # What it had reserved serves the new holder, charged once.
+    theirs = Ledger.open(holder, files.marker, IDENTITY)
+    assert theirs.reserve("A", 0, Phase.CENTRE, "q") == Reserved()
+    assert theirs.commit("A", 0, Phase.CENTRE, "q", b"bytes") == b"bytes"
+
+
+@pytest.mark.parametrize("token", [1, 2])
+def test_a_claim_that_is_not_newer_does_not_hold(files, token):
+    files.begin()
+    holder, late = SqliteStore.open(files.ledger), SqliteStore.open(files.ledger)
+    holder.claim(2)
+    assert late.claim(token) == 2
+    admit(Ledger.open(holder, files.marker, IDENTITY))
+
+
+def test_a_ledger_that_is_being_written_cannot_be_claimed(files, monkeypatch):
+    files.begin()
+    monkeypatch.setattr("fedpriv_client.privacy.ledger.sqlite._BUSY_SECONDS", 0.1)
+    paused, other = SqliteStore.open(files.ledger), SqliteStore.open(files.ledger)
+    with paused.exclusive(), pytest.raises(FedprivError, match="being written") as raised:
+        other.claim(1)
+    assert raised.value.code is ErrorCode.LEDGER_BUSY
+    assert other.claim(1) == -1
+
+
+def test_a_ledger_of_a_newer_form_is_left_alone(files):
+    files.begin()
+    connection = sqlite3.connect(files.ledger)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(FedprivError, match="form 2") as raised:
+        files.open()
+    assert raised.value.code is ErrorCode.OTHER_VERSION
