@@ -42,14 +42,14 @@ def processes(server: Server, object_store: ObjectStore) -> Iterator[list[SitePr
     provision_leases(table, object_store.kms_key_id)
     write_files(folder)
     (name, *_) = SITES
-    (folder / "keys").mkdir()
-    (folder / "keys" / "0.key").symlink_to(server.node_key(name))
+    (folder / "nodes").mkdir(exist_ok=True)
+    (folder / "nodes" / "0.key").symlink_to(server.node_key(name))
     init_ledger(folder / "0.sqlite", folder / "0.marker", BUILT_IN, folder / "partition.key")
     settings: dict[str, object] = {
         "site": "hospital-{partition}",
         "server": f"127.0.0.1:{server.port}",
         "ca": server.hub.authority,
-        "node_key": folder / "keys" / "{partition}.key",
+        "node_key": folder / "nodes" / "{partition}.key",
         "contract": BUILT_IN,
         "data": folder / "records.csv",
         "ledger": folder / "{partition}.sqlite",

@@ -25,6 +25,6 @@ def test_another_form_is_refused_and_nothing_changes(tmp_path, mark):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FedprivError, match="STATE: .*file/state cannot be used") as raised:
+    with pytest.raises(FedprivError, match=r"STATE: .*file/state cannot be used") as raised:
         stamp(tmp_path / "file" / "state", "STATE")
     assert raised.value.code is ErrorCode.BAD_SETTING
