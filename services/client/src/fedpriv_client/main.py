@@ -87,8 +87,8 @@ def _serve(settings: SiteSettings, figures: SiteFigures, lease: Lease | None) ->
 
 
 def quiet_libraries() -> None:
-    """httpx tells every request; Flower has a handler and colours of its own."""
-    for name in ("httpx", "httpcore", "flwr"):
+    """httpx tells every request, botocore where it found credentials; Flower has a handler and colours of its own."""
+    for name in ("botocore", "httpx", "httpcore", "flwr"):
         logging.getLogger(name).setLevel(logging.WARNING)
     flower = logging.getLogger("flwr")
     flower.handlers.clear()
