@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from fedpriv_common.errors import ErrorCode, FedprivError
+from scripts.demo.stop import Stopped, raise_when_asked
 from scripts.sbom.image import read_image
 from scripts.sbom.inventory import Package, inventory
 from scripts.sbom.licences import Policy
@@ -22,11 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", nargs="+", metavar="SERVICE=IMAGE", help="for example server=fedpriv-server:latest")
     parser.add_argument("--output", type=Path, default=Path("var/sbom"), help="where to write (default: %(default)s)")
     options = parser.parse_args(arguments)
+    raise_when_asked()  # so that no container is left behind
     try:
         return _describe(dict(map(_pair, options.images)), options.output)
     except FedprivError as error:
         _say(str(error))
         return error.exit_status
+    except Stopped as stopped:
+        return 128 + stopped.number
 
 
 def _pair(argument: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ _CLASSIFIERS = {
 _DEBIAN_LICENCE = re.compile(r"^License:[ \t]*(\S.*?)[ \t]*$", re.M)
 #: A page's bundled code, if no Python package brings it.
 _PAGE_SCRIPT = re.compile(r"(?!.*/site-packages/).*/assets/[^/]+\.js")
-_NPM_RECORD = "npm sbom --sbom-format cyclonedx --omit dev > /usr/share/sbom/npm.cdx.json"
+_KEEP_NPM_LIST = "Keep what `npm sbom --sbom-format cyclonedx --omit dev` says in its build as a *.cdx.json file in it."
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def inventory(files: Files) -> list[Package]:
     if "pypi" in kinds and not any(package.name == "python" for package in packages.values()):
         raise _unrecorded("Python packages but no pyvenv.cfg", "Install them into a virtual environment.")
     if "npm" not in kinds and any(_PAGE_SCRIPT.fullmatch(path) for path in files.paths):
-        raise _unrecorded("a page but no list of the npm packages in it", f"Let its build run `{_NPM_RECORD}`.")
+        raise _unrecorded("a page but no list of the npm packages in it", _KEEP_NPM_LIST)
     return sorted(packages.values(), key=lambda package: (package.kind, package.name.lower(), package.reference))
 
 

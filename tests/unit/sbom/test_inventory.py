@@ -148,7 +148,7 @@ def test_libraries_of_others_are_packages_by_what_their_bytes_are():
 def test_a_page_is_described_by_the_list_that_its_build_left():
     inter = {"name": "@font/inter", "version": "5.3.0", "purl": "pkg:npm/%40font/inter@5.3.0"}
     inter["licenses"] = [{"license": {"id": "OFL-1.1"}}, {"license": {"name": "Custom"}}]
-    page = {"usr/share/nginx/html/assets/index-abc.js": "page()", "usr/share/sbom/npm.cdx.json": carried(inter)}
+    page = {"usr/share/nginx/html/assets/index-abc.js": "page()", "usr/share/doc/page/bundled.cdx.json": carried(inter)}
     package = named("@font/inter", inventory(files(**page)))
     assert (package.kind, str(package.purl)) == ("npm", "pkg:npm/%40font/inter@5.3.0")
     assert package.statements == ("(OFL-1.1) AND (Custom)",)
