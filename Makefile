@@ -9,7 +9,7 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 SERVICES := common server client metrics-api
 
-.PHONY: help setup demo test lint format lock bench-utility clean
+.PHONY: help setup demo up test test-containers sbom lint format lock bench-utility clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -36,10 +36,27 @@ dashboard/dist/index.html: dashboard/node_modules/.ready $(shell find dashboard/
 demo: setup ## three sites train under differential privacy on this machine (ONCE=1: exit when the run has ended)
 	@$(BIN)/python -m scripts.demo $(if $(ONCE),--once)
 
+up: ## the same as containers: build them, start them, follow the first run (Ctrl-C stops; ledgers and records stay)
+	@scripts/require-docker
+	@docker compose up --build
+
 test: setup ## every test that needs no Docker
 	@scripts/require-chromium
 	@$(BIN)/pytest
 	@cd dashboard && npm test --silent
+
+test-containers: .venv/.ready ## the product as containers, on a real engine: faults, scaling, hardening
+	@scripts/require-docker
+	@scripts/require-chromium
+	@docker compose --progress quiet build
+	@$(BIN)/pytest tests/containers
+	@$(MAKE) --no-print-directory sbom
+
+# The images by the names that docker-compose.yml gives them.
+SBOM_IMAGES ?= server=fedpriv/server client=fedpriv/client metrics-api=fedpriv/metrics-api dashboard=fedpriv/dashboard
+
+sbom: .venv/.ready ## what the images hold, as CycloneDX, and under which licences (var/sbom)
+	@$(BIN)/python -m scripts.sbom $(SBOM_IMAGES)
 
 lint: .venv/.ready dashboard/node_modules/.ready ## style and types, Python and TypeScript
 	@$(BIN)/ruff check .

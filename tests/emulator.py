@@ -1,4 +1,4 @@
-"""A MiniStack (S3, KMS, DynamoDB) for tests: a process of its own on a free loopback port, to be stopped and started."""
+"""A MiniStack (S3, KMS, DynamoDB) for tests: a process on a free loopback port that a test may stop and start."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dp_accounting import GaussianDpEvent
 from dp_accounting.pld import PLDAccountant
 from playwright.sync_api import expect
 
-from tests.containers.stack import Stack, docker
+from tests.containers.stack import Stack, docker, until
 from tests.integration.dashboard_page import chromium, visiting
 
 #: Most memory that a container may ever have had, page cache included, bytes; and most that an image may hold.
@@ -25,6 +25,7 @@ done
 def test_the_run_ends_well(stack: Stack) -> None:
     assert stack.exit_status(stack.container("run")) == 0
     assert "accuracy" in stack.must("logs", "run")
+    until(stack.finished, "the end of the run in the metrics API")
 
 
 def test_the_api_tells_of_it_through_the_page(stack: Stack) -> None:
@@ -83,7 +84,7 @@ def test_the_page_has_its_headers_and_nothing_else_below_api(stack: Stack) -> No
         assert asset.headers["content-encoding"] == "gzip"
         assert asset.headers["content-security-policy"] == page.headers["content-security-policy"]
         assert http.get("/assets/none.js").status_code == 404
-        missing = http.get("/api/v1/runs/none")
+        missing = http.get("/api/v1/runs/01J9ZZZZZZZZZZZZZZZZZZZZZZ")
         assert missing.status_code == 404
         assert missing.headers["content-type"].startswith("application/problem+json")
 

@@ -17,7 +17,7 @@ for partition in range(5):
         Path('/records/records.csv'), load_contract('breast-cancer-wisconsin'),
         SiteKey.read(Path('/site-key/partition.key')), partition=partition, partitions=5, held_out_share=0.0,
     )
-    print(partition, *sorted(hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in data.features))
+    print(partition, *sorted(hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in data.z))
 """
 
 
