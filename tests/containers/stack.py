@@ -145,8 +145,11 @@ class Stack:
         return until(told, f"{sites} sites that are ready", STARTS)
 
     def ledger(self, partition: int) -> list[dict[str, Any]]:
-        """A partition's ledger, verified and exported by a site container."""
-        lines = self.must("exec", "-T", "client", "fedpriv", "ledger", "export", "--partition", str(partition))
+        """A partition's ledger, verified and exported by a site container; one that is not frozen."""
+        ours = [f"label=com.docker.compose.project={self.project}", "label=com.docker.compose.service=client"]
+        filters = [part for value in (*ours, "status=running") for part in ("--filter", value)]
+        awake = docker("ps", "--format", "{{.Names}}", *filters).split()
+        lines = docker("exec", awake[-1], "fedpriv", "ledger", "export", "--partition", str(partition))
         return [json.loads(line) for line in lines.splitlines()]
 
     # -- runs ------------------------------------------------------------------------------------------------------
