@@ -11,13 +11,14 @@ from playwright.sync_api import expect
 from tests.containers.stack import Stack, docker, until
 from tests.integration.dashboard_page import chromium, visiting
 
-#: Most memory that a container may ever have had, page cache included, bytes; and most that an image may hold.
-MEMORY = {"server": 300e6, "client": 600e6, "metrics-api": 120e6, "dashboard": 20 * 2**20}
+#: Most memory that the processes of a container may ever have had, bytes; and most that an image may hold. What else
+#: the engine counts for a container is page cache, which depends on what else the machine has read.
+MEMORY = {"server": 300e6, "client": 600e6, "metrics-api": 120e6, "dashboard": 20e6}
 IMAGE = {"server": 400e6, "client": 1.3e9, "metrics-api": 250e6, "dashboard": 100e6}
 
 PEAK = """
-for f in /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes; do
-  if [ -r $f ]; then read -r peak <$f && echo $peak; fi
+for status in /proc/[0-9]*/status; do
+  while read -r name size _; do if [ "$name" = VmHWM: ]; then echo $size; fi; done <$status
 done
 """
 
@@ -106,7 +107,7 @@ def test_events_come_through_unbuffered(stack: Stack) -> None:
 
 @pytest.mark.parametrize("service", MEMORY)
 def test_no_container_ever_had_more_memory_than_stated(stack: Stack, service: str) -> None:
-    peak = int(docker("exec", stack.container(service), "sh", "-c", PEAK))
+    peak = 1024 * sum(map(int, docker("exec", stack.container(service), "sh", "-c", PEAK).split()))
     print(f"{service}: {peak / 1e6:.0f} MB")
     assert 1e6 < peak <= MEMORY[service]
 
