@@ -23,6 +23,7 @@ from fedpriv_client.node import Node
 from fedpriv_client.state import StateDir
 from fedpriv_common.canonical import digest, sha256_hex
 from fedpriv_common.contract import load_contract
+from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, encode_array
@@ -205,8 +206,8 @@ class Server:
         assert self.process.poll() is None, self.log
         try:
             self.client.runs()
-        except Exception:
-            return False
+        except FedprivError as error:
+            return error.code is ErrorCode.STORE_UNAVAILABLE  # it serves, and waits for S3
         return True
 
 

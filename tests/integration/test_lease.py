@@ -212,5 +212,5 @@ def test_never_two_processes_count_on_one_partition(table, monkeypatch):
                     held.append(lease.partition)
             assert len(held) == len(set(held))
 
-    few = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    few = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Hospital, settings=few)

@@ -91,10 +91,11 @@ def test_a_paused_holder_that_wakes_up_writes_nothing_and_ends(server, processes
 
 def test_a_process_that_stops_gives_its_partition_up_at_once(processes):
     first, second = processes
-    with running(first), running(second):
+    with running(first):
         first.logged("partition_taken")
-        second.logged("standing_by")
-        assert first.stop() == 0
-        assert first.entries("partition_released")
-        second.logged("partition_taken")
-        assert second.stop() == 0
+        with running(second):
+            second.logged("standing_by")
+            assert first.stop() == 0
+            assert first.entries("partition_released")
+            second.logged("partition_taken")
+            assert second.stop() == 0
