@@ -252,7 +252,7 @@ def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_aw
         assert "S3 does not have everything yet" in status.warning
         server.kill()
         resumed = server.log.count("run_resumed")
-        server.start()
+        server.start(s3_is_away=True)
         with pytest.raises(FedprivError, match="has not read from S3 yet"):
             server.client.start(SETTINGS)
         with pytest.raises(FedprivError) as unknown:
