@@ -6,15 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError
 from scripts.demo.stop import Stopped, raise_when_asked
 from scripts.sbom.image import read_image
 from scripts.sbom.inventory import Package, inventory
 from scripts.sbom.licences import Policy
 from scripts.sbom.report import bill, licence_table, refusals, summary
-
-#: Exit status when an image holds a package whose licence is unknown or not accepted.
-LICENCE_REFUSED = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +62,7 @@ def _describe(references: dict[str, str], output: Path) -> int:
     if refused := refusals(held, policy):
         _say("\n".join(refused))
         _say("Replace them, or read their licences and add reviews to scripts/sbom/licences.toml.")
-        return LICENCE_REFUSED
+        return EXIT_STATUS[ErrorCode.LICENCE_REFUSED]
     print(f"{table}: every licence is accepted")  # noqa: T201 - for a person
     return 0
 

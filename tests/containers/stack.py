@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.emulator import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("server", "client", "metrics-api", "dashboard")
@@ -29,15 +27,6 @@ def docker(*arguments: str, timeout: float = 120.0, check: bool = True) -> str:
     )
     assert not check or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """The condition's value once it holds; fails after the deadline, saying what did not happen."""
-    deadline, tick = time.monotonic() + seconds, threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        tick.wait(0.2)
-    return value
 
 
 @dataclass(frozen=True)

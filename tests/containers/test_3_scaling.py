@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.containers.stack import STARTS, Stack, docker, until
+from tests.containers.stack import STARTS, Stack, docker
+from tests.waiting import until
 
 #: Where each record is, by a digest that says nothing of the record; and what is in each partition.
 PLACES = """
@@ -11,6 +12,7 @@ from pathlib import Path
 from fedpriv_client.data.partition import SiteKey
 from fedpriv_client.data.site_data import load_site_data
 from fedpriv_common.contract import load_contract
+from tests.waiting import until
 for partition in range(5):
     data = load_site_data(
         Path('/records/records.csv'), load_contract('breast-cancer-wisconsin'),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode
-from tests.containers.stack import STARTS, Stack, docker, until
+from tests.containers.stack import STARTS, Stack, docker
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +57,6 @@ def test_a_restart_of_the_emulator_ends_nothing(stack: Stack) -> None:
 def test_an_emulator_that_crashed_and_lost_its_keys_and_leases_is_repaired_by_up(stack: Stack) -> None:
     ledgers = [stack.ledger(number) for number in range(5)]
     stack.kill_inside(stack.container("aws"))
-    docker("exec", stack.container("metrics-api"), "python", "-c", "pass")
     # Before it can be repaired, the emulator answers again; sites that find no lease table say so and stand by.
     until(lambda: stack.inspect(stack.container("aws"))["State"]["Health"]["Status"] == "healthy", "an emulator", 60)
     stack.up(sites=3)
@@ -78,12 +80,40 @@ def test_a_site_that_finds_no_lease_table_says_so_and_stands_by(stack: Stack) ->
     until(lambda: len({stack.partition(name) for name in stack.sites()} - {None}) == 3, "three partitions", STARTS)
 
 
-def test_the_server_killed_comes_back_with_its_runs(stack: Stack) -> None:
-    server = stack.container("server")
-    stack.kill_inside(server)
-    until(lambda: stack.inspect(server)["RestartCount"] > 0, "the engine starts it again")
-    until(lambda: stack.inspect(server)["State"]["Health"]["Status"] == "healthy", "a healthy server", STARTS)
-    stack.run("--name=after-the-server", "--epsilon=0.1")
+@pytest.mark.parametrize("service", ["server", "metrics-api", "dashboard"])
+def test_a_service_that_was_killed_comes_back_and_training_goes_on(stack: Stack, service: str) -> None:
+    container, runs = stack.container(service), len(stack.finished())
+    stack.kill_inside(container)
+    until(lambda: stack.inspect(container)["RestartCount"] > 0, "the engine starts it again")
+    until(lambda: stack.inspect(container)["State"]["Health"]["Status"] == "healthy", "it is healthy", STARTS)
+    stack.run(f"--name=after-the-{service}", "--epsilon=0.1")
+    until(lambda: len(stack.finished()) == runs + 1, "all runs and the new one in the API")
+
+
+def test_a_site_that_keeps_failing_is_not_taken_for_healthy(stack: Stack) -> None:
+    """A ledger that is gone makes whoever takes its partition end; what checks its health must not call that well."""
+    names = stack.must("ps", "--format", "{{.Name}}", "client").split()
+    hide = "import os; os.rename('/var/lib/fedpriv/ledgers/{0}/ledger.sqlite', '/var/lib/fedpriv/ledgers/{0}/hidden')"
+    show = "import os; os.rename('/var/lib/fedpriv/ledgers/{0}/hidden', '/var/lib/fedpriv/ledgers/{0}/ledger.sqlite')"
+    victim, keeper = names[0], names[1]
+    (free,) = {0, 1, 2, 3} - {stack.partition(name) for name in names}
+    for number in (free, 4):
+        stack.python(keeper, hide.format(number))
+    partition = stack.partition(victim)
+    stack.python(keeper, hide.format(partition))
+    since = str(time.time())
+    try:
+        stack.kill_inside(victim)
+        until(lambda: stack.inspect(victim)["RestartCount"] > 3, "it fails again and again", STARTS)
+        span = ("--since", since, "--until", str(time.time()))
+        told = docker("events", *span, "--filter", f"container={victim}", "--filter", "type=container")
+        assert told.count(" container die ") > 3
+        assert "health_status: healthy" not in told
+        assert "LEDGER_MISSING: There is no ledger at" in stack.must("logs", "client")
+    finally:
+        for number in (free, 4, partition):
+            stack.python(keeper, show.format(number))
+    until(lambda: stack.inspect(victim)["State"]["Health"]["Status"] == "healthy", "it is well again", STARTS)
 
 
 def test_a_half_finished_init_is_finished_by_the_next(stack: Stack) -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import httpx
 
 from fedpriv_common.store import ObjectStore
 from scripts.demo.programs import base_environment
+from tests import waiting
 from tests.emulator import Emulator, free_port
 
 Value = TypeVar("Value")
@@ -27,17 +27,17 @@ Value = TypeVar("Value")
 HTTP = httpx.Client(timeout=10)
 
 
-def until(condition: Callable[[], Value], what: str, deadline_s: float = 20.0) -> Value:
-    """The condition's value once it is true; a request that is refused counts as not yet."""
-    end, pause = time.monotonic() + deadline_s, threading.Event()
-    while True:
-        try:
-            if value := condition():
-                return value
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < end, f"{what} did not happen within {deadline_s:g} s"
-        pause.wait(0.02)
+def until(condition: Callable[[], Value], what: str, seconds: float = 20.0) -> Value:
+    """As everywhere; a request that is refused counts as not yet."""
+
+    def answered() -> Value | None:
+        with suppress(httpx.TransportError):
+            return condition()
+        return None
+
+    value = waiting.until(answered, what, seconds)
+    assert value is not None
+    return value
 
 
 @dataclass

@@ -29,7 +29,7 @@ from fedpriv_common.errors import FedprivError
 from fedpriv_common.log import configure_logging
 from fedpriv_common.settings import load_settings
 from fedpriv_common.wire import OK, Operation, Reply, Request
-from tests.integration.node_superlink import until
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 LIGHT = (sys.executable, "-m", "tests.integration.node_process")

@@ -10,7 +10,7 @@ import multiprocessing
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -38,19 +38,11 @@ from flwr.superlink.main import create_app
 
 from fedpriv_client.fleet import read_node_key
 from fedpriv_server.provision.pki import Hub
+from tests.waiting import until
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _DEADLINE = 60.0
 _PULL = "/v1/fleet/pull-messages"
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE) -> Any:
-    """The condition's value once it holds; fails after the deadline, saying what did not happen."""
-    deadline, tick = time.monotonic() + seconds, threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        tick.wait(0.02)
-    return value
 
 
 @dataclass

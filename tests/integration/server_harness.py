@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,19 +30,11 @@ from fedpriv_server.operator_client import OperatorClient
 from fedpriv_server.provision.pki import Hub, provision_hub, provision_site
 from fedpriv_server.status import RunStatus
 from tests.emulator import free_port
+from tests.waiting import until
 
 CONTRACT = load_contract("breast-cancer-wisconsin")
 SITES = ("site-1", "site-2", "site-3")
 _SERVER = str(Path(sys.executable).parent / "fedpriv-server")
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """The condition's value once it holds; fails after the deadline, saying what did not happen."""
-    deadline, tick = time.monotonic() + seconds, threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        tick.wait(0.01)
-    return value
 
 
 class LightSite:

@@ -98,7 +98,7 @@ def test_a_silent_holder_is_waited_for_as_long_as_its_lease_and_has_stopped_coun
     clock.now += SECONDS - 1
     taken = waiting.try_take()
     assert (taken.partition, taken.token) == (0, held.token + 1)
-    held._renew()
+    held.renew()
     assert code_of(held.require) is ErrorCode.LEASE_LOST
     taken.require()
 
@@ -107,16 +107,37 @@ def test_a_holder_that_renews_keeps_its_partition_also_when_an_answer_was_lost(t
     held, waiting = process(table, 1).try_take(), process(table, 1)
     for _ in range(5):
         clock.now += SECONDS - 1
-        held._renew()
-        held._renew()  # as a retry whose first attempt did arrive
+        held.renew()
+        held.renew()  # as a retry whose first attempt did arrive
         assert waiting.try_take() is None
         held.require()
+
+
+def test_how_long_a_holder_is_waited_for_is_for_its_own_row_to_say(table, clock):
+    LeaseTable(table, "data@1", 1, 3 * SECONDS).try_take()
+    waiting = process(table, 1)
+    waiting.try_take()
+    clock.now += 2 * SECONDS
+    assert waiting.try_take() is None
+    clock.now += SECONDS
+    assert waiting.try_take() is not None
+
+
+def test_a_process_says_that_it_stands_by_before_it_waits(table):
+    held, said = process(table, 1).try_take(), []
+
+    def stand_by() -> None:
+        said.append("standing by")
+        held.release()
+
+    process(table, 1).wait(stand_by)
+    assert said == ["standing by"]
 
 
 def test_a_table_that_is_away_ends_a_lease_only_when_its_time_is_over(table, clock):
     held = process(table, 1).try_take()
     boto3.client("dynamodb").delete_table(TableName=table)
-    assert code_of(held._renew) is ErrorCode.STORE_UNAVAILABLE
+    assert code_of(held.renew) is ErrorCode.STORE_UNAVAILABLE
     held.require()
     clock.now += SECONDS
     assert code_of(held.require) is ErrorCode.LEASE_LOST
@@ -127,7 +148,7 @@ def test_a_token_is_raised_above_one_that_the_table_forgot(table):
     held = process(table, 1).try_take()
     held.raise_above(41)
     assert held.token == 42
-    held._renew()
+    held.renew()
     held.require()
     held.release()
     assert process(table, 1).try_take().token == 43
@@ -190,7 +211,7 @@ def test_never_two_processes_count_on_one_partition(table, monkeypatch):
         def renew(self, number: int) -> None:
             self.on(number)
             if self.leases[number] is not None:
-                self.leases[number]._renew()
+                self.leases[number].renew()
 
         @rule(number=st.integers(0, 2))
         def release(self, number: int) -> None:

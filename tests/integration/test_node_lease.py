@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import boto3
 import pytest
 
 from fedpriv_client.cli import init_ledger
@@ -19,9 +20,9 @@ from fedpriv_common.records import RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.provision.leases import provision_leases
 from tests.integration.node_process import REAL, SiteProcess, environment, running
-from tests.integration.node_superlink import until
 from tests.integration.server_harness import SITES, Server
 from tests.integration.server_harness import running as server_running
+from tests.waiting import until
 
 BUILT_IN = "breast-cancer-wisconsin"
 #: Slow enough for a process to be paused in the middle.
@@ -87,6 +88,28 @@ def test_a_paused_holder_that_wakes_up_writes_nothing_and_ends(server, processes
     lines = list(ledger.export())
     assert len(lines) == len({(line["round"], line["phase"]) for line in lines}) == last.rounds + 1
     assert {line["state"] for line in lines} == {"committed"}
+
+
+def test_a_holder_whose_lease_was_forgotten_sends_nothing_once_another_has_claimed_the_ledger(server, processes):
+    """The table is lost and made anew: the second process takes the partition while the first one's time still runs."""
+    first, second = processes
+    for process in processes:
+        process.environment["FEDPRIV_LEASE_SECONDS"] = "60"
+    with running(first):
+        first.logged("ready")
+        table = first.environment["FEDPRIV_LEASE_TABLE"]
+        dynamodb = boto3.client("dynamodb")
+        dynamodb.delete_table(TableName=table)
+        provision_leases(table, "alias/any")
+        with running(second):
+            second.logged("ready")
+            run_id = server.client.start(SETTINGS)
+            (*_, last) = server.client.follow(run_id)
+            assert last.state is RunState.FINISHED
+            assert all(site.code == "OK" for site in last.sites)
+            assert first.wait() == EXIT_STATUS[ErrorCode.LEASE_LOST]
+            token = second.entries("partition_taken")[0]["token"]
+            assert token == first.entries("partition_taken")[0]["token"], "the table forgot the token"
 
 
 def test_a_process_that_stops_gives_its_partition_up_at_once(processes):

@@ -20,10 +20,10 @@ from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import RunState
 from fedpriv_common.store import ObjectStore
 from tests.integration.node_process import REAL, SiteProcess, environment
-from tests.integration.node_superlink import until
 from tests.integration.server_harness import SITES, Server
 from tests.integration.server_harness import running as server_running
 from tests.integration.site_that_dies import AFTER_COMMIT, BEFORE_COMMIT, ROUND
+from tests.waiting import until
 
 BUILT_IN = "breast-cancer-wisconsin"
 #: Slow enough for a process to die in the middle.

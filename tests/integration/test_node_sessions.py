@@ -23,7 +23,8 @@ from tests.integration.node_process import (
     request,
     running,
 )
-from tests.integration.node_superlink import SuperLink, superlink, until
+from tests.integration.node_superlink import SuperLink, superlink
+from tests.waiting import until
 
 #: All that a node may ever ask of a server: neither the run nor its bundle are among it.
 ALLOWED = {

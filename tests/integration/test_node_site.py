@@ -20,7 +20,8 @@ from fedpriv_common.plan import Phase, RunSettings, make_plan
 from fedpriv_common.wire import Operation, Reply, Request, decode_array, encode_array
 from fedpriv_server.provision.pki import Hub, provision_hub, provision_site
 from tests.integration.node_process import REAL, RUN, SiteProcess, environment, free_port, running
-from tests.integration.node_superlink import SuperLink, superlink, until
+from tests.integration.node_superlink import SuperLink, superlink
+from tests.waiting import until
 
 BUILT_IN = "breast-cancer-wisconsin"
 CONTRACT = load_contract(BUILT_IN)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fedpriv_client.fleet import read_node_key
 from fedpriv_server.provision.pki import Hub, provision_hub, provision_site
 from tests.integration.node_process import SiteProcess, environment, expected_payload, free_port
-from tests.integration.node_superlink import until
+from tests.waiting import until
 
 APP = Path(__file__).parent / "node_stock_app"
 SITES = ("site-1", "site-2")

@@ -21,14 +21,8 @@ from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import Operation, Reply, Request
 from fedpriv_server.status import RunStatus
 from tests.emulator import Emulator
-from tests.integration.server_harness import (
-    SITES,
-    LightSite,
-    Server,
-    online,
-    running,
-    until,
-)
+from tests.integration.server_harness import SITES, LightSite, Server, online, running
+from tests.waiting import until
 
 SETTINGS = RunSettings(rounds=6, admission_deadline_s=30, round_deadline_s=30)
 

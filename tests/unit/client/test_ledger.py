@@ -336,7 +336,9 @@ def test_a_former_holder_of_the_ledger_writes_nothing(files):
     mine = Ledger.open(former, files.marker, IDENTITY)
     admit(mine)
     mine.reserve("A", 0, Phase.CENTRE, "q")
+    assert not mine.shut_out()
     assert holder.claim(2) == 1
+    assert mine.shut_out()
     before = list(holder.read(-1))
     for action in (
         lambda: mine.commit("A", 0, Phase.CENTRE, "q", b"late"),
@@ -346,6 +348,7 @@ def test_a_former_holder_of_the_ledger_writes_nothing(files):
     ):
         assert refusal_of(action) is Refusal.LEDGER_UNAVAILABLE
     assert list(holder.read(-1)) == before
+    assert not Ledger.open(holder, files.marker, IDENTITY).shut_out()
     # What it had reserved serves the new holder, charged once.
     theirs = Ledger.open(holder, files.marker, IDENTITY)
     assert theirs.reserve("A", 0, Phase.CENTRE, "q") == Reserved()

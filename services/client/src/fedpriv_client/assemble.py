@@ -29,6 +29,16 @@ class Assembled:
     contract: DataContract
     policy: Policy
     ledger: Ledger
+    lease: Lease | None = None
+
+    def require_lease(self) -> None:
+        """Raise LEASE_LOST when another process may be this site by now, by the clock or by the ledger's last claim."""
+        if self.lease is not None:
+            self.lease.require()
+            if self.ledger.shut_out():
+                from fedpriv_client.lease import lost  # boto3, which a site of its own never needs
+
+                raise lost(self.lease.partition)
 
     def epsilon_spent(self) -> float:
         """Epsilon of everything in the ledger, at the policy's delta."""
@@ -71,4 +81,4 @@ def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
 
         return Trainer(plan, data, SystemRandomness())
 
-    return Assembled(Site(contract, policy, ledger, make_trainer), contract, policy, ledger)
+    return Assembled(Site(contract, policy, ledger, make_trainer), contract, policy, ledger, lease)

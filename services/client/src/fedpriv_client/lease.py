@@ -8,8 +8,9 @@ conditional on what was read:
     waiting B        reads ─ reads ─ reads ─ unchanged for `seconds` ─ take(token 8)
 
 A stops counting on its lease `seconds` after it *asked* for the last renewal, and B counts from when it *saw* it, so A
-has stopped before B begins, however slow the table answered. A paused process cannot look at its clock; so the token,
-which only ever grows, is claimed in the ledger too, and the ledger takes entries under the newest token alone.
+has stopped before B begins, however slow the table answered. The row says how long its holder's lease is. A paused
+process cannot look at its clock, and a table can be lost; so the token, which only ever grows, is claimed in the ledger
+too, and the ledger takes entries under the newest token alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 #: Seconds that one answer of the table may take; a lease survives some that do not come.
 _TIMEOUT_S: Final = 2.0
 #: What the expressions below call the columns; some of the words are reserved.
-_NAMES: Final = {"#dataset": DATASET, "#partition": PARTITION, "#holder": "holder", "#token": "token", "#beat": "beat"}
+_NAMES: Final = {"#partition": PARTITION, **{f"#{name}": name for name in ("holder", "token", "beat", "seconds")}}
 #: Longest wait between looks at a table that cannot be reached, seconds.
 _LONGEST_PAUSE_S: Final = 10.0
 
@@ -47,7 +48,7 @@ class LeaseTable:
     """The rows of one data set's partitions, as one process sees them. Not to be shared by threads."""
 
     def __init__(self, table: str, dataset: str, partitions: int, seconds: float) -> None:
-        """`seconds` is the length of a lease, the same for every process that shares the table."""
+        """`seconds` is the length of the leases that this process takes."""
         self.table = table
         self.seconds = seconds
         self._dataset = dataset
@@ -57,8 +58,11 @@ class LeaseTable:
         #: When each partition's row was first seen as it is now.
         self._seen: dict[int, tuple[dict[str, Any], float]] = {}
 
-    def wait(self) -> Lease:
-        """A lease, as soon as a partition is free. While the table is out of reach, it is tried ever less often."""
+    def wait(self, stand_by: Callable[[], None]) -> Lease:
+        """A lease, as soon as a partition is free. While the table is out of reach, it is tried ever less often.
+
+        `stand_by` is called before every wait.
+        """
         told, pause = False, self.seconds / 10
         while True:
             try:
@@ -73,6 +77,7 @@ class LeaseTable:
                 if not told:
                     log.info("standing_by", extra={"partitions": self._partitions, "reason": "all are held by others"})
                 told, pause = True, self.seconds / 10
+            stand_by()
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads processes, hides nothing
 
     def try_take(self) -> Lease | None:
@@ -86,10 +91,10 @@ class LeaseTable:
                     return lease
         return None
 
-    def write(self, partition: int, update: str, condition: str, **values: str | int) -> bool:
+    def write(self, partition: int, update: str, condition: str, **values: str | float) -> bool:
         """Change a partition's row; False when the condition does not hold. Raises STORE_UNAVAILABLE.
 
-        In both expressions `#holder`, `#token` and `#beat` are columns and `:name` is the value of that name.
+        In both expressions `#holder`, `#token`, `#beat`, `#seconds` are columns, and `:name` is the value of that name.
         """
         expressions = f"{update} {condition}"
         try:
@@ -115,8 +120,7 @@ class LeaseTable:
             answer = self._dynamodb.query(
                 TableName=self.table,
                 ConsistentRead=True,
-                KeyConditionExpression="#dataset = :dataset",
-                ExpressionAttributeNames={"#dataset": DATASET},
+                KeyConditionExpression=f"{DATASET} = :dataset",
                 ExpressionAttributeValues={":dataset": _typed(self._dataset)},
             )
         except (ClientError, BotoCoreError) as error:
@@ -129,7 +133,7 @@ class LeaseTable:
         if seen != row:
             since = now
         self._seen[partition] = (row, since)
-        return now - since >= self.seconds
+        return now - since >= float(row["seconds"]["N"])
 
     def _take(self, partition: int, row: dict[str, Any] | None) -> Lease | None:
         asked_at = clock()
@@ -139,11 +143,12 @@ class LeaseTable:
             seen = {"seen_token": int(row["token"]["N"]), "seen_beat": int(row["beat"]["N"])}
         taken = self.write(
             partition,
-            "SET #holder = :holder, #token = :token, #beat = :first",
+            "SET #holder = :holder, #token = :token, #beat = :first, #seconds = :seconds",
             condition,
             holder=self._holder,
             token=token,
             first=0,
+            seconds=self.seconds,
             **seen,
         )
         return Lease(self, self._holder, partition, token, asked_at) if taken else None
@@ -177,16 +182,21 @@ class Lease:
     def require(self) -> None:
         """Raise LEASE_LOST unless the partition is still this process's. Costs a look at the clock."""
         if self._lost or clock() >= self._until:
-            raise FedprivError(
-                ErrorCode.LEASE_LOST,
-                f"Partition {self.partition} is no longer this process's: its lease was not renewed in time, or "
-                "another process holds it.",
-                "Nothing was sent since. Started again, this process takes a free partition or stands by.",
-            )
+            raise lost(self.partition)
 
     def keep(self) -> None:
         """Renew in a thread of its own until `release`, or until that fails for too long."""
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    def renew(self) -> None:
+        """Count on the partition for another `seconds`, or learn that it is lost; raises STORE_UNAVAILABLE."""
+        with self._lock:
+            asked_at = clock()
+            # Adding, unlike setting a number, may be done twice when the first answer was lost.
+            if self._table.write(self.partition, "ADD #beat :one", self._MINE, **self._mine(), one=1):
+                self._until = asked_at + self._table.seconds
+            else:
+                self._lost = True
 
     def when_lost(self, tell: Callable[[FedprivError], None]) -> None:
         """Have `tell` called, from another thread, when the lease is lost."""
@@ -226,7 +236,7 @@ class Lease:
         interval = self._table.seconds / 4
         while not self._ended.wait(interval * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads renewals
             try:
-                self._renew()
+                self.renew()
             except FedprivError as error:
                 log.warning(str(error), extra={"code": error.code, "partition": self.partition})
             try:
@@ -235,18 +245,18 @@ class Lease:
                 # Told again and again: who is told may have come later than the loss.
                 self._tell(error)
 
-    def _renew(self) -> None:
-        with self._lock:
-            asked_at = clock()
-            # Adding, unlike setting a number, may be done twice when the first answer was lost.
-            if self._table.write(self.partition, "ADD #beat :one", self._MINE, **self._mine(), one=1):
-                self._until = asked_at + self._table.seconds
-            else:
-                self._lost = True
-
     def _mine(self) -> dict[str, str | int]:
         return {"holder": self._holder, "token": self.token}
 
 
-def _typed(value: str | int) -> dict[str, str]:
-    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+def lost(partition: int) -> FedprivError:
+    """What ends a process whose partition may be another's by now."""
+    return FedprivError(
+        ErrorCode.LEASE_LOST,
+        f"Partition {partition} is no longer this process's: its lease was not renewed in time, or another holds it.",
+        "Nothing was sent since. Started again, this process takes a free partition or stands by.",
+    )
+
+
+def _typed(value: str | float) -> dict[str, str]:
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}

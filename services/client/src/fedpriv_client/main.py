@@ -6,6 +6,8 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -36,25 +38,33 @@ def run(settings: SiteSettings) -> None:
     from fedpriv_client.prometheus import SiteFigures  # imported here, so that a wrong setting is told at once
 
     figures = SiteFigures()
-    if settings.prometheus_port:
-        serve_figures(figures.registry, str(settings.prometheus_host), settings.prometheus_port)
+
+    @cache
+    def show_figures() -> None:
+        # Not before there is something to show: for who checks its health, a site that answers here is well.
+        if settings.prometheus_port:
+            serve_figures(figures.registry, str(settings.prometheus_host), settings.prometheus_port)
+
+    def stand_by() -> None:
+        figures.standing_by(True)
+        show_figures()
+
     if settings.lease_table is None:
-        _serve(settings.for_partition(settings.partition), figures, lease=None)
+        _serve(settings.for_partition(settings.partition), figures, show_figures, lease=None)
         return
     from fedpriv_client.lease import LeaseTable  # boto3, which a site of its own never needs
 
     dataset = load_contract(settings.contract).dataset
-    figures.standing_by(True)
-    lease = LeaseTable(settings.lease_table, dataset, settings.partitions, settings.lease_seconds).wait()
+    lease = LeaseTable(settings.lease_table, dataset, settings.partitions, settings.lease_seconds).wait(stand_by)
     try:
         lease.keep()
         figures.standing_by(False)
-        _serve(settings.for_partition(lease.partition), figures, lease)
+        _serve(settings.for_partition(lease.partition), figures, show_figures, lease)
     finally:
         lease.release()
 
 
-def _serve(settings: SiteSettings, figures: SiteFigures, lease: Lease | None) -> None:
+def _serve(settings: SiteSettings, figures: SiteFigures, show_figures: Callable[[], None], lease: Lease | None) -> None:
     from fedpriv_client.app import SiteApp
     from fedpriv_client.assemble import assemble
     from fedpriv_client.fleet import Fleet, read_authority, read_node_key
@@ -65,8 +75,8 @@ def _serve(settings: SiteSettings, figures: SiteFigures, lease: Lease | None) ->
     state = StateDir(settings.state_dir, alone=lease is None)
     fleet = Fleet(settings.server, read_authority(settings.ca), read_node_key(settings.node_key))
     assembled = assemble(settings, lease)
-    app = SiteApp(assembled.site, figures.replied)
-    node = Node(fleet, app, state, figures.online, lease.require if lease else lambda: None)
+    show_figures()
+    node = Node(fleet, SiteApp(assembled.site, figures.replied), state, figures.online, assembled.require_lease)
 
     def warm_up() -> None:
         """Import torch while the site is already online; a request that comes earlier waits for the import."""

@@ -55,7 +55,7 @@ class SiteSettings(ServiceSettings):
         str | None, Field(description="DynamoDB table in which identical processes take a partition each")
     ] = None
     lease_seconds: Annotated[
-        float, Field(ge=1, le=600, description="how long a silent process keeps its partition; alike in all of them")
+        float, Field(ge=1, le=600, description="how long a silent process keeps its partition")
     ] = 15.0
     prometheus_host: Annotated[IPv4Address | IPv6Address, Field(description="address on which figures are served")] = (
         IPv4Address("127.0.0.1")

@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     LEASE_LOST = "LEASE_LOST"
     LEDGER_BUSY = "LEDGER_BUSY"
     OTHER_VERSION = "OTHER_VERSION"
+    LICENCE_REFUSED = "LICENCE_REFUSED"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

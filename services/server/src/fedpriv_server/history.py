@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +49,19 @@ def read_history(archive: Archive) -> History:
             # A run of another version, or one that was tampered with, must not keep the server from starting.
             log.exception("run_unreadable", extra={"run_id": run_id})
     return History(ended, unfinished)
+
+
+def find_named(archive: Archive, name: str) -> RunStatus | None:
+    """The newest run of this name that has ended, however long ago. Blocks; raises STORE_UNAVAILABLE."""
+    for run_id in reversed(archive.run_ids()):
+        with contextlib.suppress(ValidationError):  # of another version: its name is not known here
+            info_body = archive.get(keys.run_info(run_id))
+            info = RunInfo.model_validate_json(info_body) if info_body is not None else None
+            if info is not None and info.settings.name == name:
+                end_body = archive.get(keys.run_end(run_id))
+                if end_body is not None:
+                    return _ended(info, RunEnd.model_validate_json(end_body))
+    return None
 
 
 def read_progress(archive: Archive, info: RunInfo) -> Progress:

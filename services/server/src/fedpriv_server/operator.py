@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
-from fedpriv_server.runs import BusyError, Runs, UnreadError
+from fedpriv_server.runs import BusyError, Runs
 from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunStatus
 
 
@@ -34,8 +34,13 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
         return RunStarted(run_id=await runs.start(settings))
 
     @app.get("/v1/operator/runs")
-    async def list_runs() -> RunList:
-        return RunList(runs=runs.list())
+    async def list_runs(
+        name: Annotated[str | None, Query(description="only the newest run of this name, whenever it was")] = None,
+    ) -> RunList:
+        if name is None:
+            return RunList(runs=runs.list())
+        found = await runs.named(name)
+        return RunList(runs=(found,) if found else ())
 
     @app.get("/v1/operator/runs/{run_id}")
     async def status(
@@ -65,7 +70,7 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
 
     @app.exception_handler(FedprivError)
     async def declined(_request: Request, error: FedprivError) -> JSONResponse:
-        status = 409 if isinstance(error, BusyError) else 503 if isinstance(error, UnreadError) else 422
+        status = 409 if isinstance(error, BusyError) else 503 if error.code is ErrorCode.STORE_UNAVAILABLE else 422
         return _problem(status, f"{error.message} {error.remedy}", error.code)
 
     return app

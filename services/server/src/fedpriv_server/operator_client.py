@@ -64,7 +64,8 @@ class OperatorClient:
         give_up, pause_s = time.monotonic() + _AWAY_S, 0.1
         while True:
             try:
-                return next((run for run in self.runs() if run.name == name), None)
+                runs = self._call("GET", f"/v1/operator/runs?{urllib.parse.urlencode({'name': name})}")
+                return next(iter(RunList.model_validate_json(runs).runs), None)
             except FedprivError as error:
                 if error.code not in _PASSING or time.monotonic() > give_up:
                     raise

@@ -16,7 +16,7 @@ from ulid import ULID
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings, make_plan
 from fedpriv_common.records import RunInfo
-from fedpriv_server.history import History, read_history
+from fedpriv_server.history import History, find_named, read_history
 from fedpriv_server.hub import Hub
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.run import Run
@@ -93,6 +93,11 @@ class Runs:
         for run in (*self._interrupted.values(), *([self._active] if self._active else [])):
             known[run.info.run_id] = run.status()
         return tuple(known[run_id] for run_id in sorted(known, reverse=True))
+
+    async def named(self, name: str) -> RunStatus | None:
+        """The newest run of this name, whenever it was. Raises UnreadError, STORE_UNAVAILABLE."""
+        remembered = next((run for run in self.list() if run.name == name), None)
+        return remembered or await asyncio.to_thread(find_named, self._hub.archive, name)
 
     async def status(self, run_id: str, version: int, wait_s: float) -> RunStatus | None:
         """A run's status, once it is newer than `version` or after `wait_s`; None for a run that is not known.

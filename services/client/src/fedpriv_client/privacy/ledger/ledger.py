@@ -214,6 +214,15 @@ class Ledger:
             self._catch_up()
             yield self._history
 
+    def shut_out(self) -> bool:
+        """Whether another process has claimed the ledger since this one did.
+
+        Not known of a ledger that cannot be read: it refuses by itself.
+        """
+        with self._lock, suppress(sqlite3.Error, OSError):
+            return self._store.shut_out()
+        return False
+
     def contains(self, seq: int, entry_hash: str) -> bool:
         """Whether entry `seq` has this hash: true of every head that this ledger ever had. −1 is always true."""
         with self.reading() as history:

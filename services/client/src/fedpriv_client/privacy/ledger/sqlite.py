@@ -104,6 +104,10 @@ class SqliteStore:
         self._connection.execute("COMMIT")
         return before
 
+    def shut_out(self) -> bool:
+        """Whether another claim has come after this store's own."""
+        return self._token is not None and self._newest_token() != self._token
+
     def _newest_token(self) -> int:
         row = self._connection.execute("SELECT token FROM holder").fetchone()
         return -1 if row is None else int(row[0])
@@ -113,7 +117,7 @@ class SqliteStore:
         """Hold SQLite's write lock; commits on leaving, rolls back on an exception."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            if self._token is not None and self._newest_token() != self._token:
+            if self.shut_out():
                 raise LedgerHeldError(f"{self.path} is held under a newer token than {self._token}")
             yield
         except BaseException:

@@ -22,6 +22,10 @@ class LedgerStore(Protocol):
         """
         ...
 
+    def shut_out(self) -> bool:
+        """Whether another claim has come after this store's own. False for a store that never claimed."""
+        ...
+
     def exclusive(self) -> AbstractContextManager[None]:
         """One writer at a time, over all processes; what is appended inside becomes durable on leaving it."""
         ...
