@@ -12,7 +12,6 @@ from pathlib import Path
 from fedpriv_client.data.partition import SiteKey
 from fedpriv_client.data.site_data import load_site_data
 from fedpriv_common.contract import load_contract
-from tests.waiting import until
 for partition in range(5):
     data = load_site_data(
         Path('/records/records.csv'), load_contract('breast-cancer-wisconsin'),
