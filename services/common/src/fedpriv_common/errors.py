@@ -54,6 +54,8 @@ class ErrorCode(StrEnum):
     LEDGER_BUSY = "LEDGER_BUSY"
     OTHER_VERSION = "OTHER_VERSION"
     LICENCE_REFUSED = "LICENCE_REFUSED"
+    AUDIT_FAILED = "AUDIT_FAILED"
+    BAD_AUDIT = "BAD_AUDIT"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.
