@@ -51,7 +51,8 @@ def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
 
     With a lease, the ledger is claimed under its token first: whoever held the partition before writes no more.
     """
-    contract, policy = load_contract(settings.contract), load_policy(settings.policy)
+    contract = load_contract(settings.contract)
+    policy = load_policy(settings.policy, contract)
     key = SiteKey.read(settings.site_key)
     identity = LedgerIdentity(
         dataset=contract.dataset,

@@ -69,7 +69,8 @@ def init_ledger(
         raise typer.BadParameter(f"partition {partition} is not one of 0…{partitions - 1}")
     if every and not all(PLACEHOLDER in str(path) for path in (ledger, marker)):
         raise typer.BadParameter(f"--every needs {PLACEHOLDER} in --ledger and --marker")
-    declared, rules = load_contract(contract), load_policy(policy)
+    declared = load_contract(contract)
+    rules = load_policy(policy, declared)
     _make_site_key(site_key)
     for number in range(partitions) if every else (partition,):
         own_ledger, own_marker = _own(ledger, number), _own(marker, number)
@@ -92,8 +93,9 @@ def show_ledger(
     ledger: LedgerPath, marker: MarkerPath, contract: ContractName, partition: Partition = 0, policy: PolicyPath = None
 ) -> None:
     """Show what was spent, what is held for open runs and what remains."""
-    rules = load_policy(policy)
-    delta = rules.delta_for(load_contract(contract))
+    declared = load_contract(contract)
+    rules = load_policy(policy, declared)
+    delta = rules.delta_for(declared)
     with _open(ledger, marker, partition).reading() as history:
         table = Table(
             "run",

@@ -44,6 +44,11 @@ class Recipe(StrEnum):
     FEDSGD_LOGREG = "fedsgd-logreg"
     FEDAVG_MLP = "fedavg-mlp"
 
+    @property
+    def model(self) -> ModelKind:
+        """The architecture that the recipe trains."""
+        return {Recipe.FEDSGD_LOGREG: ModelKind.LOGREG, Recipe.FEDAVG_MLP: ModelKind.MLP}[self]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -122,12 +127,12 @@ class Plan(_Frozen):
         match self.recipe:
             case Recipe.FEDSGD_LOGREG:
                 centre, train = self.centre, self.train
-                if self.model.kind is not ModelKind.LOGREG or centre is None or centre.rounds != 1:
+                if self.model.kind is not self.recipe.model or centre is None or centre.rounds != 1:
                     raise ValueError(f"{self.recipe} is logistic regression with one centring round")
                 if any(release.sample_rate != 1.0 or release.steps != 1 for release in (centre, train)):
                     raise ValueError(f"{self.recipe} takes one full-batch step per round")
             case Recipe.FEDAVG_MLP:
-                if self.model.kind is not ModelKind.MLP or self.centre is not None:
+                if self.model.kind is not self.recipe.model or self.centre is not None:
                     raise ValueError(f"{self.recipe} is an MLP without a centring round")
                 if self.local_learning_rate is None or self.batch_size is None:
                     raise ValueError(f"{self.recipe} needs local_learning_rate and batch_size")

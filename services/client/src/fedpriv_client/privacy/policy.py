@@ -1,18 +1,39 @@
-"""The site's own rules. A run may ask for less than they allow, never for more."""
+"""The site's own rules. A run may ask for less than they allow, never for more.
+
+Two ways to say no. A file that cannot be right stops the site before it is online (BAD_POLICY, with the line); a plan
+that asks for too much is refused by the line that forbids it, in full to the site's log, as a fixed code to the server.
+"""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import digest
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
+from fedpriv_common.model import ModelKind
 from fedpriv_common.plan import Plan, Recipe
+
+#: Most that one run may plan where the site's file does not say, unless the lifetime budget is smaller.
+_RUN_EPSILON = 3.0
+
+
+def _no_switch(value: object) -> object:
+    """YAML reads `yes` as true, and true would pass for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not yes or no")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_switch)]
+Count = Annotated[int, BeforeValidator(_no_switch)]
 
 
 class Policy(BaseModel):
@@ -20,13 +41,36 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epsilon: Annotated[float, Field(gt=0, description="lifetime budget of the data set")] = 8.0
-    delta: Annotated[float | None, Field(gt=0, lt=1, description="none: min(1e-5, 1/(10·nominal size))")] = None
-    max_run_epsilon: Annotated[float, Field(gt=0, description="most that one run may plan")] = 3.0
-    min_noise_multiplier: Annotated[float, Field(gt=0)] = 1.0
-    min_nominal_size: Annotated[int, Field(ge=1)] = 100
-    held_out_share: Annotated[float, Field(ge=0, lt=1, description="records kept from training")] = 0.0
+    epsilon: Annotated[Number, Field(gt=0, description="lifetime budget of the data set")] = 8.0
+    delta: Annotated[Number | None, Field(gt=0, lt=1, description="none: min(1e-5, 1/(10·nominal size))")] = None
+    max_run_epsilon: Number = Field(
+        gt=0,
+        default_factory=lambda told: min(_RUN_EPSILON, told.get("epsilon", _RUN_EPSILON)),
+        description="most that one run may plan",
+    )
+    min_noise_multiplier: Annotated[Number, Field(gt=0, description="least σ of any release")] = 1.0
+    min_nominal_size: Annotated[Count, Field(ge=1, description="least declared size of a run")] = 100
+    held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.0
     recipes: Annotated[tuple[Recipe, ...], Field(min_length=1)] = tuple(Recipe)
+    models: Annotated[tuple[ModelKind, ...], Field(min_length=1)] = tuple(ModelKind)
+
+    @field_validator("max_run_epsilon")
+    @classmethod
+    def _within_the_lifetime(cls, value: float, told: ValidationInfo) -> float:
+        lifetime = told.data.get("epsilon")
+        if lifetime is not None and value > lifetime:
+            raise ValueError(f"more than the whole lifetime's epsilon, {lifetime:g}: lower it, or raise epsilon")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _leaves_a_recipe(cls, models: tuple[ModelKind, ...], told: ValidationInfo) -> tuple[ModelKind, ...]:
+        recipes = told.data.get("recipes", ())
+        if recipes and not any(recipe.model in models for recipe in recipes):
+            raise ValueError(
+                f"no allowed recipe ({', '.join(recipes)}) trains one of these: every run would be refused"
+            )
+        return models
 
     def delta_for(self, contract: DataContract) -> float:
         """The δ under which the data set's lifetime is accounted."""
@@ -40,40 +84,110 @@ class Policy(BaseModel):
         """Refuse a plan that asks for more than this policy allows; the detail names the line that refused."""
         delta = self.delta_for(contract)
         if plan.recipe not in self.recipes:
-            raise _refused(f"recipes: {plan.recipe} is not allowed")
+            raise _refused("recipes", _listed(self.recipes), f"the plan's recipe is {plan.recipe}")
+        if plan.model.kind not in self.models:
+            raise _refused("models", _listed(self.models), f"the plan's model is {plan.model.kind}")
         if plan.nominal_size < self.min_nominal_size:
-            raise _refused(f"min_nominal_size: {plan.nominal_size} < {self.min_nominal_size}")
+            raise _refused("min_nominal_size", self.min_nominal_size, f"the plan declares {plan.nominal_size}")
         if plan.delta > delta:
-            raise _refused(f"delta: {plan.delta} > {delta}")
+            raise _refused("delta", delta, f"the plan's is {plan.delta:g}")
         for release in (plan.centre, plan.train):
             if release is not None and release.noise_multiplier < self.min_noise_multiplier:
                 raise _refused(
-                    f"min_noise_multiplier: {release.phase} {release.noise_multiplier} < {self.min_noise_multiplier}"
+                    "min_noise_multiplier",
+                    self.min_noise_multiplier,
+                    f"the plan's {release.phase} phase has {release.noise_multiplier:g}",
                 )
+        if plan.epsilon > self.max_run_epsilon:
+            raise _refused("max_run_epsilon", self.max_run_epsilon, f"the plan states {plan.epsilon:g}")
         charged = epsilon(plan.events(), plan.delta)
         if charged > plan.epsilon:
-            raise _refused(f"the plan charges epsilon {charged:.4f} but states {plan.epsilon}")
-        if plan.epsilon > self.max_run_epsilon:
-            raise _refused(f"max_run_epsilon: {plan.epsilon} > {self.max_run_epsilon}")
+            raise RefusalError(
+                Refusal.POLICY_REFUSED, f"the plan charges epsilon {charged:.4f} but states {plan.epsilon}"
+            )
+
+    def contradictions(self, contract: DataContract) -> Iterator[tuple[str, str]]:
+        """Fields that cannot hold for this contract's data, each with what is wrong and what to do."""
+        size = contract.nominal_size
+        if self.delta is not None and self.delta > 1 / size:
+            yield (
+                "delta",
+                f"{self.delta:g} is more than 1/{size}, so that giving away one whole record would still be allowed: "
+                f"choose {self.model_copy(update={'delta': None}).delta_for(contract):g} or less",
+            )
+        if self.min_nominal_size > size:
+            yield (
+                "min_nominal_size",
+                f"{self.min_nominal_size} is more than the {size} that {contract.dataset} declares: "
+                "every run would be refused",
+            )
 
 
-def load_policy(path: Path | None) -> Policy:
-    """Read the site's policy file, or the defaults without one. Raises BAD_POLICY."""
-    if path is None:
-        return Policy()
+def load_policy(path: Path | None, contract: DataContract) -> Policy:
+    """Read the site's policy file, or the defaults without one, for the data of `contract`.
+
+    Raises BAD_POLICY naming every line at fault, with what to do.
+    """
+    lines: dict[str, int] = {}
     try:
-        return Policy.model_validate(yaml.safe_load(path.read_text()) or {})
+        content = {} if path is None else _read(path, lines)
+        policy = Policy.model_validate(content)
     except OSError as error:
-        fault = error.strerror or "cannot be read"
-    except yaml.YAMLError as error:
-        fault = f"not YAML: {' '.join(str(error).split())}"
+        raise _bad(path, [error.strerror or "cannot be read"]) from None
     except ValidationError as error:
-        fault = "; ".join(
-            f"{'.'.join(str(part) for part in entry['loc']) or 'policy'}: {entry['msg']}"
-            for entry in error.errors(include_url=False)
-        )
-    raise FedprivError(ErrorCode.BAD_POLICY, f"Policy {path}: {fault}.", "docs/reference/policy.md has the format.")
+        raise _bad(path, [_fault(dict(entry), lines) for entry in error.errors(include_url=False)]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise _bad(path, [f"not YAML: {' '.join(str(error).split())}"]) from None
+    faults = [f"{_place(field, lines)}: {fault}" for field, fault in policy.contradictions(contract)]
+    if faults:
+        raise _bad(path, faults)
+    return policy
 
 
-def _refused(line: str) -> RefusalError:
-    return RefusalError(Refusal.POLICY_REFUSED, line)
+def _read(path: Path, lines: dict[str, int]) -> Mapping[str, Any]:
+    """The file's fields; `lines` is filled with where each stands. A field that stands twice has no value to go by."""
+    text = path.read_text(encoding="utf-8")
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.YAMLError("expected lines of the form `field: value`")
+    for key, _ in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            raise yaml.YAMLError(f"{name} stands on line {lines[name]} and again on line {line}: keep one")
+        lines[name] = line
+    content: Mapping[str, Any] = yaml.safe_load(text)
+    return content
+
+
+def _fault(entry: Mapping[str, Any], lines: Mapping[str, int]) -> str:
+    """One fault that pydantic found, as `line 3, epsilon: -1: …`."""
+    field = ".".join(str(part) for part in entry["loc"]) or "policy"
+    if entry["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, Policy.model_fields, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(Policy.model_fields)}"
+        return f"{_place(field, lines)}: not a field of a policy; {meant}"
+    return f"{_place(field, lines)}: {str(entry['input'])[:60]}: {entry['msg'].removeprefix('Value error, ')}"
+
+
+def _place(field: str, lines: Mapping[str, int]) -> str:
+    line = lines.get(field.split(".", maxsplit=1)[0])
+    return field if line is None else f"line {line}, {field}"
+
+
+def _bad(path: Path | None, faults: list[str]) -> FedprivError:
+    where = "The default policy" if path is None else f"Policy {path}"
+    return FedprivError(
+        ErrorCode.BAD_POLICY,
+        f"{where}: {'; '.join(faults)}.",
+        "Mend what is named; docs/reference/policy.md has every field and what it may hold.",
+    )
+
+
+def _refused(field: str, value: object, asked: str) -> RefusalError:
+    return RefusalError(Refusal.POLICY_REFUSED, f"policy line `{field}: {value}`: {asked}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"[{', '.join(names)}]"
