@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,14 +32,22 @@ FloatArray = NDArray[np.float64]
 _CHUNK = 1024
 
 
+class Gradients(Protocol):
+    """Where per-record gradients come from: the plan's model or, in an audit, canaries."""
+
+    def chunks(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> Iterator[FloatArray]:
+        """One row per record, not clipped yet, in chunks of shape (n, n_parameters)."""
+        ...
+
+
 class Trainer:
     """Computes the releases of one plan on one site's records. Keeps no state between rounds."""
 
-    def __init__(self, plan: Plan, data: SiteData, randomness: Randomness) -> None:
+    def __init__(self, plan: Plan, data: SiteData, randomness: Randomness, gradients: Gradients | None = None) -> None:
         self._plan = plan
         self._data = data
         self._randomness = randomness
-        self._gradients = PerRecordGradients(plan.model)
+        self._gradients = gradients or PerRecordGradients(plan.model)
 
     def release(self, phase: Phase, parameters: FloatArray, centre: FloatArray) -> FloatArray:
         """What leaves the site for one round.
