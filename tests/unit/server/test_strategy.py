@@ -40,6 +40,7 @@ MLP = Plan.model_validate(
         "local_learning_rate": 0.5,
         "batch_size": 32,
         "average_from": 4,
+        "evaluate": None,
     }
 )
 Array = NDArray[np.float64]

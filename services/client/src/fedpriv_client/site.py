@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fedpriv_client.privacy.budget import BudgetMeter
-from fedpriv_client.privacy.ledger.ledger import Ledger, Replay, planned_release
+from fedpriv_client.privacy.ledger.ledger import Ledger, Replay, Reserved, Skipped, planned_release
 from fedpriv_client.privacy.policy import Policy
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import Refusal, RefusalError
@@ -117,18 +117,11 @@ class Site:
             raise RefusalError(Refusal.REQUEST_CHANGED, "the run was admitted with another plan")
         planned_release(run.plan, request.round, request.phase)
         # Arrays are checked before the reservation: what is refused here has cost nothing.
-        train = request.phase is Phase.TRAIN
-        parameters = decode_array(request.parameters, run.plan.model.n_parameters if train else 0)
-        has_centre = train and run.plan.centre is not None
+        needs_model = request.phase is not Phase.CENTRE
+        parameters = decode_array(request.parameters, run.plan.model.n_parameters if needs_model else 0)
+        has_centre = needs_model and run.plan.centre is not None
         centre = decode_array(request.centre, run.plan.model.n_features if has_centre else 0)
-
-        digest = request.digest()
-        reserved = self._ledger.reserve(request.run_id, request.round, request.phase, digest)
-        if isinstance(reserved, Replay):
-            payload = reserved.payload
-        else:
-            computed = encode_array(run.trainer.release(request.phase, parameters, centre))
-            payload = self._ledger.commit(request.run_id, request.round, request.phase, digest, computed)
+        payload = self._charged(request, lambda: run.trainer.release(request.phase, parameters, centre))
         facts = self._facts(request.run_id)
         # The time of an answer must not tell how many records were worked on.
         remaining = run.plan.min_reply_ms / 1000 - (time.monotonic() - started)
@@ -137,6 +130,24 @@ class Site:
         else:
             log.warning("reply_overran", extra={"run_id": request.run_id, "round": request.round})
         return Reply(code=OK, payload=payload, facts=facts)
+
+    def _charged(self, request: Request, compute: Callable[[], FloatArray]) -> bytes:
+        """The bytes to send: what was committed for this request before, or what is computed now, once charged.
+
+        Nothing (an evaluation that is skipped) when the site holds no records out or their budget is spent.
+        """
+        if request.phase is Phase.EVALUATE and self._policy.held_out_share == 0:
+            return b""
+        digest = request.digest()
+        where = (request.run_id, request.round, request.phase, digest)
+        match self._ledger.reserve(*where, epsilon_limit=self._policy.epsilon):
+            case Replay(payload):
+                return payload
+            case Skipped():
+                log.info("evaluation_skipped", extra={"run_id": request.run_id, "round": request.round})
+                return b""
+            case Reserved():
+                return self._ledger.commit(*where, encode_array(compute()))
 
     def _serving(self, run_id: str) -> _Run:
         """The run's plan as the ledger has it, so that a restarted site goes on, and a trainer for it."""
@@ -157,6 +168,7 @@ class Site:
                 epsilon_run=budget.epsilon_run,
                 epsilon_spent=budget.epsilon_spent,
                 epsilon_planned=budget.epsilon_planned,
+                epsilon_held_out=history.held_out_epsilon(),
                 epsilon_limit=self._policy.epsilon,
                 delta=self._delta,
                 policy_digest=self._policy.digest(),

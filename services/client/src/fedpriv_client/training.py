@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import Randomness
 from fedpriv_client.privacy.release import noisy_sum
+from fedpriv_common.confusion import confusion_matrix
 from fedpriv_common.model import ModelKind, ModelSpec, inputs
 from fedpriv_common.plan import Phase, Plan, Recipe
 from fedpriv_common.table import UNLABELLED
@@ -53,10 +54,18 @@ class Trainer:
         """What leaves the site for one round.
 
         centre: Σ clip(zᵢ, R) + noise, shape (d,). train, FedSGD: Σ clip(∇ᵢ, C) + noise, shape (n_parameters,);
-        train, MLP: the change of the parameters after the local steps, shape (n_parameters,).
+        train, MLP: the change of the parameters after the local steps, shape (n_parameters,). evaluate: the held-out
+        records' confusion matrix + noise, whole numbers, shape (n_classes²,), row by row, a row for each true class.
         """
-        if phase is Phase.CENTRE:
-            return self._centring_sum()
+        match phase:
+            case Phase.CENTRE:
+                return self._centring_sum()
+            case Phase.EVALUATE:
+                return self._confusion_matrix(parameters, centre)
+            case Phase.TRAIN:
+                return self._training_step(parameters, centre)
+
+    def _training_step(self, parameters: FloatArray, centre: FloatArray) -> FloatArray:
         match self._plan.recipe:
             case Recipe.FEDSGD_LOGREG:
                 return self._gradient_sum(parameters, inputs(self._data.z, centre), self._data.labels)
@@ -73,6 +82,15 @@ class Trainer:
             noise_multiplier=release.noise_multiplier,
             randomness=self._randomness,
         )
+
+    def _confusion_matrix(self, parameters: FloatArray, centre: FloatArray) -> FloatArray:
+        evaluation, records, model = self._plan.evaluate, self._data.held_out, self._plan.model
+        assert evaluation is not None  # noqa: S101 - the ledger reserved it, so the plan has it
+        counts = np.zeros((model.n_classes, model.n_classes), dtype=np.int64)
+        if records is not None:
+            counts += confusion_matrix(model, parameters, centre, records.z, records.labels)
+        noise = self._randomness.two_sided_geometric(counts.size, evaluation.epsilon)
+        return (counts.ravel() + noise).astype(np.float64)
 
     def _gradient_sum(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
         release = self._plan.train

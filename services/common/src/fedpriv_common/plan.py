@@ -29,6 +29,10 @@ Steps = Annotated[int, Field(ge=1, le=10_000)]
 LocalLearningRate = Annotated[float, Field(gt=0, le=100)]
 MinReplyMs = Annotated[int, Field(ge=0, le=600_000)]
 
+#: Most checkpoints that are evaluated on held-out records: each one costs, and a curve of them would be noise.
+MAX_EVALUATIONS = 3
+PureEpsilon = Annotated[float, Field(ge=1e-3, le=50)]
+
 
 class Phase(StrEnum):
     """The step of a round that a release belongs to."""
@@ -68,6 +72,12 @@ class RunSettings(_Frozen):
     local_learning_rate: Annotated[LocalLearningRate, Field(description="MLP")] = 0.5
     batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch, the public divisor")] = 32
     strategy: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = None
+    evaluations: Annotated[
+        int, Field(ge=0, le=MAX_EVALUATIONS, description="times that held-out records evaluate the model")
+    ] = 1
+    evaluation_epsilon: Annotated[
+        PureEpsilon | None, Field(description="of each evaluation; none: they share the run's epsilon")
+    ] = None
     admission_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     round_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     min_reply_ms: MinReplyMs = 20
@@ -76,6 +86,15 @@ class RunSettings(_Frozen):
     def _quorum(self) -> Self:
         if self.quorum is not None and self.quorum > self.sites:
             raise ValueError(f"quorum {self.quorum} is more than the run's {self.sites} sites")
+        return self
+
+    @model_validator(mode="after")
+    def _evaluations_within_epsilon(self) -> Self:
+        if self.evaluation_epsilon is not None and self.evaluations * self.evaluation_epsilon > self.epsilon:
+            raise ValueError(
+                f"{self.evaluations} evaluations of epsilon {self.evaluation_epsilon} are more than the run's "
+                f"{self.epsilon}: a held-out record would lose more than a training record"
+            )
         return self
 
 
@@ -94,6 +113,29 @@ class Release(_Frozen):
     def event(self) -> GaussianEvent:
         """What one round of this release costs."""
         return GaussianEvent(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+class Evaluation(_Frozen):
+    """Confusion matrices of held-out records after each of `at` rounds, one geometric mechanism each.
+
+    A record is one cell of the matrix, so a whole matrix costs `epsilon` (pure, add/remove). Held-out records are in
+    no training release: the two compose in parallel, and a record's epsilon is the larger of the two.
+    """
+
+    mechanism: Literal["geometric"] = "geometric"
+    epsilon: PureEpsilon
+    at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=MAX_EVALUATIONS)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if sorted(set(self.at)) != list(self.at):
+            raise ValueError("the rounds of an evaluation must ascend")
+        return self
+
+    @property
+    def total(self) -> float:
+        """Epsilon of all evaluations together: pure epsilons add."""
+        return self.epsilon * len(self.at)
 
 
 class Plan(_Frozen):
@@ -118,6 +160,7 @@ class Plan(_Frozen):
     batch_size: Annotated[int | None, Field(ge=1)] = None
     average_from: Annotated[int, Field(ge=1, description="the published model averages iterates from here on")]
     min_reply_ms: MinReplyMs = 0
+    evaluate: Evaluation | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -138,6 +181,8 @@ class Plan(_Frozen):
                     raise ValueError(f"{self.recipe} needs local_learning_rate and batch_size")
         if self.average_from > self.rounds:
             raise ValueError("average_from is after the last round")
+        if self.evaluate is not None and (self.evaluate.at[-1] > self.rounds or self.evaluate.total > self.epsilon):
+            raise ValueError("the evaluation goes past the last round or past the run's epsilon")
         return self
 
     @property
@@ -150,7 +195,7 @@ class Plan(_Frozen):
         return {Phase.CENTRE: self.centre, Phase.TRAIN: self.train}.get(phase)
 
     def events(self) -> tuple[GaussianEvent, ...]:
-        """Everything the run will charge at one site."""
+        """Everything the run will charge to a site's training records."""
         releases = [release for release in (self.centre, self.train) if release is not None]
         return tuple(
             GaussianEvent(release.noise_multiplier, release.sample_rate, release.steps * release.rounds)
@@ -165,6 +210,18 @@ class Plan(_Frozen):
 def centre_bound(n_features: int) -> float:
     """R = 0.4·√d, the norm to which a record's features are clipped in the centring round."""
     return 0.4 * math.sqrt(n_features)
+
+
+def _evaluation(settings: RunSettings, rounds: int) -> Evaluation | None:
+    """The end, and before it checkpoints at equal distances."""
+    count = min(settings.evaluations, rounds)
+    epsilon = settings.epsilon / max(1, count) if settings.evaluation_epsilon is None else settings.evaluation_epsilon
+    if count == 0 or epsilon < 1e-3:
+        return None
+    # The sum of equal parts may pass the whole in the last digit.
+    while epsilon * count > settings.epsilon:
+        epsilon = math.nextafter(epsilon, 0.0)
+    return Evaluation(epsilon=epsilon, at=tuple(rounds * number // count for number in range(1, count + 1)))
 
 
 def make_plan(settings: RunSettings, contract: DataContract) -> Plan:
@@ -228,6 +285,7 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
         learning_rate=length / rounds,
         average_from=rounds // 2 + 1,
         min_reply_ms=settings.min_reply_ms,
+        evaluate=_evaluation(settings, rounds),
     )
 
 
@@ -266,4 +324,5 @@ def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
         batch_size=settings.batch_size,
         average_from=rounds,
         min_reply_ms=settings.min_reply_ms,
+        evaluate=_evaluation(settings, rounds),
     )

@@ -120,7 +120,8 @@ class SiteFacts(BaseModel):
     """What a site says of its own budget. Policy facts and planned constants only: no record is in them.
 
     `epsilon_run` is this run's releases so far, `epsilon_spent` every release ever charged to the data set,
-    `epsilon_planned` what the lifetime's epsilon will be when the run has ended as planned.
+    `epsilon_planned` what the lifetime's epsilon will be when the run has ended as planned. These are of the training
+    records; `epsilon_held_out` is every evaluation ever charged to the held-out ones, pure, under the same limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -129,6 +130,7 @@ class SiteFacts(BaseModel):
     epsilon_run: float
     epsilon_spent: float
     epsilon_planned: float
+    epsilon_held_out: float = 0.0
     epsilon_limit: float
     delta: float
     adjacency: Literal["add-remove"] = "add-remove"

@@ -15,7 +15,7 @@ from fedpriv_common.canonical import canonical_json, sha256_hex
 from fedpriv_common.plan import Phase, Plan
 
 #: Version of the entries' form; a ledger of another version is refused.
-FORMAT = 1
+FORMAT = 2
 #: `prev_hash` of the genesis entry.
 NO_HASH = "0" * 64
 
@@ -65,27 +65,41 @@ class Admit(_Entry):
     policy_digest: str
 
 
-class Release(_Entry):
+class _Charge(_Entry):
     """One mechanism call. `reserved` is written before anything is computed and is never refunded."""
 
-    kind: Literal["release"] = "release"
     run_id: str
     round: Annotated[int, Field(ge=0)]
     phase: Phase
-    mechanism: Literal["gaussian"] = "gaussian"
-    noise_multiplier: float
-    max_grad_norm: float
-    sample_rate: float
-    steps: int
     adjacency: Literal["add-remove"] = "add-remove"
     request_digest: str
     policy_digest: str
     state: Literal["reserved", "committed"]
     reply_digest: str | None
 
+
+class Release(_Charge):
+    """A Gaussian sum over training records."""
+
+    kind: Literal["release"] = "release"
+    mechanism: Literal["gaussian"] = "gaussian"
+    noise_multiplier: float
+    max_grad_norm: float
+    sample_rate: float
+    steps: int
+
     def event(self) -> GaussianEvent:
         """What the release costs."""
         return GaussianEvent(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+class Evaluation(_Charge):
+    """A confusion matrix of held-out records, which are in no training release."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    phase: Literal[Phase.EVALUATE] = Phase.EVALUATE
+    mechanism: Literal["geometric"] = "geometric"
+    epsilon_pure: Annotated[float, Field(gt=0)]
 
 
 class Close(_Entry):
@@ -95,11 +109,11 @@ class Close(_Entry):
     run_id: str
 
 
-Entry = Annotated[Genesis | Admit | Release | Close, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[Genesis | Admit | Release | Close] = TypeAdapter(Entry)
+Entry = Annotated[Genesis | Admit | Release | Evaluation | Close, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Genesis | Admit | Release | Evaluation | Close] = TypeAdapter(Entry)
 
 
-def parse_entry(body: bytes) -> Genesis | Admit | Release | Close:
+def parse_entry(body: bytes) -> Genesis | Admit | Release | Evaluation | Close:
     """Read an entry; raises ValueError when it is none or not in its canonical form."""
     entry = _ADAPTER.validate_json(body)
     if entry.body() != body:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fedpriv_client.privacy.ledger.entries import FORMAT, NO_HASH, Admit, Close, Genesis, Release, parse_entry
+from fedpriv_client.privacy.ledger.entries import (
+    FORMAT,
+    NO_HASH,
+    Admit,
+    Close,
+    Evaluation,
+    Genesis,
+    Release,
+    parse_entry,
+)
 from fedpriv_common.accounting import GaussianEvent
 from fedpriv_common.plan import Phase
 
 
 @dataclass
 class RunHistory:
-    """One run: its admission, its releases by (round, phase) in their latest state, and whether it was closed."""
+    """One run: its admission, its releases by (round, phase) and evaluations by round in their latest state, and
+    whether it was closed."""
 
     admit: Admit
     releases: dict[tuple[int, Phase], Release] = field(default_factory=dict)
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
     closed: bool = False
 
+    def charge(self, round_number: int, phase: Phase) -> Release | Evaluation | None:
+        """What was charged for (round, phase), if anything."""
+        if phase is Phase.EVALUATE:
+            return self.evaluations.get(round_number)
+        return self.releases.get((round_number, phase))
+
     def charged(self) -> list[GaussianEvent]:
-        """Everything reserved so far."""
+        """Everything reserved so far of the training records."""
         return [release.event() for release in self.releases.values()]
 
     def held(self) -> list[GaussianEvent]:
@@ -43,6 +61,7 @@ class History:
         self.genesis: Genesis | None = None
         self.runs: dict[str, RunHistory] = {}
         self.hashes: list[str] = []
+        self._held_out: list[float] = []
 
     @property
     def seq(self) -> int:
@@ -70,23 +89,29 @@ class History:
                 if entry.run_id in self.runs or entry.plan.digest() != entry.plan_digest:
                     raise ValueError(f"entry {seq} admits a run twice or with another plan")
                 self.runs[entry.run_id] = RunHistory(entry)
-            case Release():
-                self._apply_release(seq, entry)
+            case Release() | Evaluation():
+                self._apply_charge(seq, entry)
             case Close():
                 self._run(seq, entry.run_id).closed = True
         if self.genesis is None:
             raise ValueError("the first entry is no genesis")
         self.hashes.append(entry.hash())
 
-    def _apply_release(self, seq: int, entry: Release) -> None:
+    def _apply_charge(self, seq: int, entry: Release | Evaluation) -> None:
         run = self._run(seq, entry.run_id)
-        before = run.releases.get((entry.round, entry.phase))
+        before = run.charge(entry.round, entry.phase)
         if entry.state == "reserved":
             if before is not None or run.closed:
                 raise ValueError(f"entry {seq} reserves twice or in a closed run")
         elif before is None or before.state != "reserved" or before.request_digest != entry.request_digest:
             raise ValueError(f"entry {seq} commits what was not reserved")
-        run.releases[(entry.round, entry.phase)] = entry
+        match entry:
+            case Release():
+                run.releases[(entry.round, entry.phase)] = entry
+            case Evaluation():
+                if before is None:
+                    self._held_out.append(entry.epsilon_pure)
+                run.evaluations[entry.round] = entry
 
     def _run(self, seq: int, run_id: str) -> RunHistory:
         if run_id not in self.runs:
@@ -101,7 +126,12 @@ class History:
         """What open admissions may still reserve, over all runs."""
         return [event for run in self.runs.values() for event in run.held()]
 
-    def releases(self) -> Iterator[Release]:
-        """Every reservation in its latest state, in the order of reservation."""
+    def held_out_epsilon(self) -> float:
+        """Epsilon of everything ever reserved of the held-out records: pure epsilons add."""
+        return math.fsum(self._held_out)
+
+    def charges(self) -> Iterator[Release | Evaluation]:
+        """Every reservation in its latest state, run by run."""
         for run in self.runs.values():
             yield from run.releases.values()
+            yield from run.evaluations.values()

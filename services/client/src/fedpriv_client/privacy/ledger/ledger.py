@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedpriv_client.privacy.ledger.entries import NO_HASH, Admit, Close, Genesis, Release, now
+from fedpriv_client.privacy.ledger.entries import NO_HASH, Admit, Close, Evaluation, Genesis, Release, now
 from fedpriv_client.privacy.ledger.history import History, RunHistory
 from fedpriv_client.privacy.ledger.store import LedgerStore
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
+from fedpriv_common.plan import Evaluation as PlannedEvaluation
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.plan import Release as PlannedRelease
 
@@ -44,6 +45,11 @@ class LedgerIdentity:
 @dataclass(frozen=True)
 class Reserved:
     """A reservation to train on: charged, nothing sent yet."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """The held-out records' budget does not pay for this evaluation: nothing is charged, nothing is released."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +139,18 @@ class Ledger:
                 )
             )
 
-    def reserve(self, run_id: str, round_number: int, phase: Phase, request_digest: str) -> Reserved | Replay:
+    def reserve(
+        self, run_id: str, round_number: int, phase: Phase, request_digest: str, *, epsilon_limit: float = 0.0
+    ) -> Reserved | Replay | Skipped:
         """Charge one release of an admitted run, durably, or give back what was committed for the same request.
 
-        A reservation that was never committed serves the same request again: nothing of it had left. Raises
+        A reservation that was never committed serves the same request again: nothing of it had left. Admission has
+        seen to it that training fits the budget; an evaluation has to fit `epsilon_limit` now, or is skipped. Raises
         NOT_ADMITTED, RUN_CLOSED, BAD_REQUEST (not in the plan) or REQUEST_CHANGED.
         """
         with self._exclusive() as history:
             run = _open_run(history, run_id)
-            before = run.releases.get((round_number, phase))
+            before = run.charge(round_number, phase)
             if before is not None:
                 if before.request_digest != request_digest:
                     raise RefusalError(Refusal.REQUEST_CHANGED, f"round {round_number} {phase} was asked differently")
@@ -153,31 +162,16 @@ class Ledger:
             if run.closed:
                 raise RefusalError(Refusal.RUN_CLOSED, f"run {run_id} was closed")
             planned = planned_release(run.admit.plan, round_number, phase)
-            self._append(
-                Release(
-                    seq=history.seq + 1,
-                    prev_hash=history.head,
-                    at=now(),
-                    run_id=run_id,
-                    round=round_number,
-                    phase=phase,
-                    noise_multiplier=planned.noise_multiplier,
-                    max_grad_norm=planned.max_grad_norm,
-                    sample_rate=planned.sample_rate,
-                    steps=planned.steps,
-                    request_digest=request_digest,
-                    policy_digest=run.admit.policy_digest,
-                    state="reserved",
-                    reply_digest=None,
-                )
-            )
+            if isinstance(planned, PlannedEvaluation) and history.held_out_epsilon() + planned.epsilon > epsilon_limit:
+                return Skipped()
+            self._append(_reservation(history, run, planned, round_number, phase, request_digest))
             return Reserved()
 
     def commit(self, run_id: str, round_number: int, phase: Phase, request_digest: str, payload: bytes) -> bytes:
         """Store the release's bytes and return the bytes to send: of two that commit, only the first's ever leave."""
         with self._exclusive() as history:
             run = _open_run(history, run_id)
-            before = run.releases.get((round_number, phase))
+            before = run.charge(round_number, phase)
             if before is None or before.request_digest != request_digest:
                 raise RefusalError(Refusal.REQUEST_CHANGED, f"round {round_number} {phase} was not reserved so")
             if before.state == "committed":
@@ -231,7 +225,7 @@ class Ledger:
     def export(self) -> Iterator[dict[str, Any]]:
         """One JSON-ready object per reservation, in its latest state."""
         with self.reading() as history:
-            for release in history.releases():
+            for release in history.charges():
                 yield release.model_dump(mode="json", exclude={"kind"})
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -246,24 +240,62 @@ class Ledger:
         for seq, body in self._store.read(self._history.seq):
             self._history.apply(seq, body)
 
-    def _append(self, entry: Admit | Release | Close, reply: tuple[str, bytes] | None = None) -> None:
+    def _append(self, entry: Admit | Release | Evaluation | Close, reply: tuple[str, bytes] | None = None) -> None:
         # Only what is durable is believed: the history takes the entry up from the store at the next call.
         self._store.append(entry.seq, entry.body(), reply)
 
-    def _committed_payload(self, release: Release) -> bytes:
+    def _committed_payload(self, release: Release | Evaluation) -> bytes:
         payload = None if release.reply_digest is None else self._store.reply(release.reply_digest)
         if payload is None or sha256_hex(payload) != release.reply_digest:
             raise RefusalError(Refusal.LEDGER_UNAVAILABLE, f"the bytes of entry {release.seq} are gone or changed")
         return payload
 
 
-def planned_release(plan: Plan, round_number: int, phase: Phase) -> PlannedRelease:
-    """What the plan foresees for (round, phase): centring in round 0, training in 1…T. Raises BAD_REQUEST."""
-    planned = plan.release(phase)
-    first = 0 if phase is Phase.CENTRE else 1
-    if planned is None or not first <= round_number < first + planned.rounds:
-        raise RefusalError(Refusal.BAD_REQUEST, f"the plan has no {phase} in round {round_number}")
-    return planned
+def planned_release(plan: Plan, round_number: int, phase: Phase) -> PlannedRelease | PlannedEvaluation:
+    """What the plan foresees for (round, phase): centring in round 0, training in 1…T, evaluation after some of them.
+
+    Raises BAD_REQUEST when it foresees nothing.
+    """
+    if phase is Phase.EVALUATE:
+        if plan.evaluate is not None and round_number in plan.evaluate.at:
+            return plan.evaluate
+    else:
+        planned, first = plan.release(phase), 0 if phase is Phase.CENTRE else 1
+        if planned is not None and first <= round_number < first + planned.rounds:
+            return planned
+    raise RefusalError(Refusal.BAD_REQUEST, f"the plan has no {phase} in round {round_number}")
+
+
+def _reservation(
+    history: History,
+    run: RunHistory,
+    planned: PlannedRelease | PlannedEvaluation,
+    round_number: int,
+    phase: Phase,
+    request_digest: str,
+) -> Release | Evaluation:
+    """The next entry: `planned` is charged from now on."""
+    common: dict[str, Any] = {
+        "seq": history.seq + 1,
+        "prev_hash": history.head,
+        "at": now(),
+        "run_id": run.admit.run_id,
+        "round": round_number,
+        "phase": phase,
+        "request_digest": request_digest,
+        "policy_digest": run.admit.policy_digest,
+        "state": "reserved",
+        "reply_digest": None,
+    }
+    if isinstance(planned, PlannedEvaluation):
+        return Evaluation(**common, epsilon_pure=planned.epsilon)
+    return Release(
+        **common,
+        noise_multiplier=planned.noise_multiplier,
+        max_grad_norm=planned.max_grad_norm,
+        sample_rate=planned.sample_rate,
+        steps=planned.steps,
+    )
 
 
 def verify(store: LedgerStore) -> History:
