@@ -31,3 +31,9 @@ def aws_endpoint(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
 def object_store(emulator: Emulator, aws_endpoint: str) -> ObjectStore:
     """A fresh bucket with a customer key of its own."""
     return emulator.store()
+
+
+@pytest.fixture(scope="session")
+def ledger_bucket(emulator: Emulator) -> ObjectStore:
+    """One bucket for all ledgers; each has a prefix of its own."""
+    return emulator.store()

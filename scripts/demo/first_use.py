@@ -32,8 +32,8 @@ def prepare_files(places: Places) -> None:
     for number, site in enumerate(SITES):
         with contextlib.redirect_stdout(io.StringIO()):
             init_ledger(
-                ledger=places.ledger(site),
-                marker=places.marker(site),
+                ledger=str(places.ledger(site)),
+                marker=str(places.marker(site)),
                 contract=CONTRACT,
                 site_key=places.site_key,
                 partition=number,

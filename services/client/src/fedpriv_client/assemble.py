@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.data.site_data import load_site_data
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
-from fedpriv_client.privacy.ledger.sqlite import SqliteStore
+from fedpriv_client.privacy.ledger.opening import open_marker, open_store
 from fedpriv_client.privacy.policy import Policy, load_policy
 from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_client.settings import SiteSettings
@@ -62,12 +62,12 @@ def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
         site_key_commitment=key.commitment(),
         canonical_form=CANONICAL_FORM,
     )
-    store = SqliteStore.open(settings.ledger)
+    store = open_store(settings.ledger, settings.ledger_kms_key)
     if lease is not None:
         # Higher only where the table was lost and its tokens began anew.
         while (newest := store.claim(lease.token)) >= lease.token:
             lease.raise_above(newest)
-    ledger = Ledger.open(store, settings.ledger_marker, identity)
+    ledger = Ledger.open(store, open_marker(settings.ledger_marker, settings.ledger_kms_key), identity)
     data = load_site_data(
         settings.data,
         contract,

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
-from fedpriv_client.privacy.ledger.sqlite import SqliteStore
+from fedpriv_client.privacy.ledger.location import S3Url, parse_location, share_storage
+from fedpriv_client.privacy.ledger.opening import create_store, open_ledger, open_marker, open_store
 from fedpriv_client.privacy.policy import load_policy
 from fedpriv_client.settings import PLACEHOLDER
 from fedpriv_common.accounting import epsilon
@@ -26,9 +27,14 @@ ledger_app = typer.Typer(help="The site's privacy ledger.", no_args_is_help=True
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 
-LedgerPath = Annotated[Path, typer.Option("--ledger", envvar="FEDPRIV_LEDGER", help="SQLite file of the ledger.")]
-MarkerPath = Annotated[
-    Path, typer.Option("--marker", envvar="FEDPRIV_LEDGER_MARKER", help="Genesis marker, on another volume.")
+LedgerPlace = Annotated[
+    str, typer.Option("--ledger", envvar="FEDPRIV_LEDGER", help="SQLite file of the ledger, or s3://bucket/prefix.")
+]
+MarkerPlace = Annotated[
+    str, typer.Option("--marker", envvar="FEDPRIV_LEDGER_MARKER", help="Genesis marker, in another storage.")
+]
+KmsKey = Annotated[
+    str | None, typer.Option("--kms-key", envvar="FEDPRIV_LEDGER_KMS_KEY", help="Customer key of a ledger in S3.")
 ]
 ContractName = Annotated[
     str, typer.Option("--contract", envvar="FEDPRIV_CONTRACT", help="Built-in data contract or a YAML file.")
@@ -55,20 +61,23 @@ def write_demo_data(
 
 @ledger_app.command("init")
 def init_ledger(
-    ledger: LedgerPath,
-    marker: MarkerPath,
+    ledger: LedgerPlace,
+    marker: MarkerPlace,
     contract: ContractName,
     site_key: Annotated[Path, typer.Option(envvar="FEDPRIV_SITE_KEY", help="Made when it is not there.")],
     partition: Partition = 0,
     partitions: Annotated[int, typer.Option(envvar="FEDPRIV_PARTITIONS", min=1)] = 1,
     every: Annotated[bool, typer.Option("--every", help="All partitions; the paths hold {partition}.")] = False,
     policy: PolicyPath = None,
+    kms_key: KmsKey = None,
 ) -> None:
     """Begin the ledger of a data set that has never been used. Done twice, it changes nothing."""
     if partition >= partitions:
         raise typer.BadParameter(f"partition {partition} is not one of 0…{partitions - 1}")
     if every and not all(PLACEHOLDER in str(path) for path in (ledger, marker)):
         raise typer.BadParameter(f"--every needs {PLACEHOLDER} in --ledger and --marker")
+    if kms_key is None and any(isinstance(_own(place, 0), S3Url) for place in (ledger, marker)):
+        raise typer.BadParameter("a ledger or marker in S3 needs --kms-key, the key that encrypts it")
     declared = load_contract(contract)
     rules = load_policy(policy, declared)
     _make_site_key(site_key)
@@ -83,14 +92,21 @@ def init_ledger(
             canonical_form=CANONICAL_FORM,
         )
         # A marker without its ledger is a loss, not a beginning.
-        store = SqliteStore.open(own_ledger) if own_marker.exists() else SqliteStore.create(own_ledger)
-        Ledger.begin(store, own_marker, identity)
+        if share_storage(own_ledger, own_marker):
+            raise typer.BadParameter(f"{own_marker} would be lost together with the ledger; use another prefix")
+        kept = open_marker(own_marker, kms_key)
+        store = (create_store if kept.read() is None else open_store)(own_ledger, kms_key)
+        Ledger.begin(store, kept, identity)
         typer.echo(f"{own_ledger} is the ledger of {declared.dataset}, partition {number} of {partitions}.")
 
 
 @ledger_app.command("show")
 def show_ledger(
-    ledger: LedgerPath, marker: MarkerPath, contract: ContractName, partition: Partition = 0, policy: PolicyPath = None
+    ledger: LedgerPlace,
+    marker: MarkerPlace,
+    contract: ContractName,
+    partition: Partition = 0,
+    policy: PolicyPath = None,
 ) -> None:
     """Show what was spent, what is held for open runs and what remains."""
     declared = load_contract(contract)
@@ -125,25 +141,28 @@ def show_ledger(
 
 
 @ledger_app.command("verify")
-def verify_ledger(ledger: LedgerPath, marker: MarkerPath, partition: Partition = 0) -> None:
+def verify_ledger(ledger: LedgerPlace, marker: MarkerPlace, partition: Partition = 0) -> None:
     """Check the whole chain against its marker; exits non-zero at the first entry that does not fit."""
     with _open(ledger, marker, partition).reading() as history:
         typer.echo(f"{history.seq + 1} entries, head {history.head}")
 
 
 @ledger_app.command("export")
-def export_ledger(ledger: LedgerPath, marker: MarkerPath, partition: Partition = 0) -> None:
+def export_ledger(ledger: LedgerPlace, marker: MarkerPlace, partition: Partition = 0) -> None:
     """Write one JSON line per reservation, in its latest state, to standard output."""
     for line in _open(ledger, marker, partition).export():
         typer.echo(json.dumps(line, sort_keys=True))
 
 
-def _own(path: Path, partition: int) -> Path:
-    return Path(str(path).replace(PLACEHOLDER, str(partition)))
+def _own(place: str, partition: int) -> Path | S3Url:
+    try:
+        return parse_location(str(place).replace(PLACEHOLDER, str(partition)))
+    except ValueError as error:
+        raise typer.BadParameter(f"{place}: {error}") from None
 
 
-def _open(ledger: Path, marker: Path, partition: int) -> Ledger:
-    return Ledger.open(SqliteStore.open(_own(ledger, partition)), _own(marker, partition))
+def _open(ledger: str, marker: str, partition: int) -> Ledger:
+    return open_ledger(_own(ledger, partition), _own(marker, partition))
 
 
 def _make_site_key(path: Path) -> None:

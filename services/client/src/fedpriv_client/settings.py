@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from fedpriv_client.privacy.ledger.location import Location, S3Url, parse_location, share_storage
 from fedpriv_common.records import GLOBAL, SiteName
 from fedpriv_common.settings import ServiceSettings
 
@@ -45,14 +46,18 @@ class SiteSettings(ServiceSettings):
     contract: Annotated[str, Field(description="built-in data contract or a YAML file")]
     data: Annotated[Path, Field(description="the table, CSV")]
     policy: Annotated[Path | None, Field(description="the site's own rules, YAML; none: the defaults")] = None
-    ledger: Annotated[Path, Field(description="SQLite file of the privacy ledger")]
-    ledger_marker: Annotated[Path, Field(description="genesis marker, outside the ledger's volume")]
+    ledger: Annotated[Location, Field(description="the privacy ledger: SQLite file or s3://bucket/prefix")]
+    ledger_marker: Annotated[Location, Field(description="genesis marker, outside the ledger's storage")]
+    ledger_kms_key: Annotated[
+        str | None, Field(validate_default=True, description="customer key of a ledger in S3: id, ARN or alias/…")
+    ] = None
     site_key: Annotated[Path, Field(description="secret that places records into partitions")]
     partition: Annotated[int, Field(ge=0, description="which part of the table is this site's, from 0")] = 0
     partitions: Annotated[int, Field(ge=1, description="how many sites share the table")] = 1
     state_dir: Annotated[Path, Field(description="what this process remembers, such as its node id")]
     lease_table: Annotated[
-        str | None, Field(description="DynamoDB table in which identical processes take a partition each")
+        str | None,
+        Field(validate_default=True, description="DynamoDB table in which identical processes take a partition each"),
     ] = None
     lease_seconds: Annotated[
         float, Field(ge=1, le=600, description="how long a silent process keeps its partition")
@@ -79,6 +84,28 @@ class SiteSettings(ServiceSettings):
             raise ValueError(f"partition {partition} is not one of 0…{partitions - 1}")
         return partitions
 
+    @field_validator("ledger_marker")
+    @classmethod
+    def _marker_apart(cls, marker: Path | S3Url, info: ValidationInfo) -> Path | S3Url:
+        ledger = info.data.get("ledger")
+        if ledger is not None and share_storage(ledger, marker):
+            raise ValueError(f"{marker} would be lost together with the ledger; keep it under another prefix")
+        return marker
+
+    @field_validator("ledger_kms_key")
+    @classmethod
+    def _encrypted(cls, kms_key: str | None, info: ValidationInfo) -> str | None:
+        if kms_key is None and any(isinstance(info.data.get(name), S3Url) for name in ("ledger", "ledger_marker")):
+            raise ValueError("needed for a ledger or marker in S3")
+        return kms_key
+
+    @field_validator("lease_table")
+    @classmethod
+    def _written_under_a_lease(cls, table: str | None, info: ValidationInfo) -> str | None:
+        if table is None and isinstance(info.data.get("ledger"), S3Url):
+            raise ValueError("needed for a ledger in S3, which is written only under the partition's lease")
+        return table
+
     @field_validator("lease_table")
     @classmethod
     def _partitions_apart(cls, table: str | None, info: ValidationInfo) -> str | None:
@@ -93,6 +120,7 @@ class SiteSettings(ServiceSettings):
 
         def own(name: str) -> object:
             value = getattr(self, name)
-            return type(value)(str(value).replace(PLACEHOLDER, str(partition)))
+            text = str(value).replace(PLACEHOLDER, str(partition))
+            return parse_location(text) if isinstance(value, S3Url) else type(value)(text)
 
         return self.model_copy(update={"partition": partition, **{name: own(name) for name in _PER_PARTITION}})

@@ -3,7 +3,9 @@
 `If-None-Match: *` makes a second writer lose, and comparing digests then tells a repetition from a conflict:
 
     writer A   put ───────────> 200
-    writer B        put ──────────> 412 ─> get, same digest: already there (fine); other: STORE_CONFLICT
+    writer B        put ──────────> 412 ─> get, same bytes: already there (fine); other: STORE_CONFLICT
+
+The same comparison settles a put whose answer was lost: the repetition meets 412 and finds its own bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fedpriv_common.aws import connect, error_code
 from fedpriv_common.errors import ErrorCode, FedprivError
+
+#: How often a put is tried while others of the same key are under way and fail.
+_SETTLE_ATTEMPTS = 3
 
 
 class PutOutcome(StrEnum):
@@ -37,10 +42,12 @@ class ObjectStore:
     kms_key_id: str
 
     @classmethod
-    def connect(cls, bucket: str, kms_key_id: str) -> ObjectStore:
+    def connect(cls, bucket: str, kms_key_id: str, *, timeout_s: float = 10.0, attempts: int = 3) -> ObjectStore:
         """A store on the S3 of the environment. A key that is named by its alias (`alias/…`) is looked up once:
 
-        S3's own rules, such as the bucket's policy, compare ARNs. Raises STORE_UNAVAILABLE when that fails.
+        S3's own rules, such as the bucket's policy, compare ARNs. Raises STORE_UNAVAILABLE when that fails. A call
+        that S3 throttles, fails or leaves unanswered for `timeout_s` is made up to `attempts` times, ever later and
+        with jitter.
         """
         if kms_key_id.startswith("alias/"):
             try:
@@ -51,11 +58,28 @@ class ObjectStore:
                     f"KMS key {kms_key_id}: {error}.",
                     "Check AWS_ENDPOINT_URL and credentials; `fedpriv provision` makes the key and its alias.",
                 ) from None
-        return cls(connect("s3", connections=32), bucket, kms_key_id)
+        client = connect("s3", timeout_s=timeout_s, attempts=attempts, connections=32)
+        return cls(client, bucket, kms_key_id)
 
     def put_once(self, key: str, body: bytes, content_type: str = "application/json") -> PutOutcome:
         """Create the object unless it exists. Raises STORE_CONFLICT when it exists with another content,
         STORE_UNAVAILABLE when S3 cannot be reached or declines."""
+        for _ in range(_SETTLE_ATTEMPTS):
+            if self._create(key, body, content_type):
+                return PutOutcome.CREATED
+            existing = self.get(key)
+            if existing == body:
+                return PutOutcome.ALREADY_THERE
+            if existing is not None:
+                raise FedprivError(
+                    ErrorCode.STORE_CONFLICT,
+                    f"{key} in bucket {self.bucket} already holds something else.",
+                    "Objects are written once; find out who else writes there.",
+                )
+        raise _unavailable(self.bucket, f"other writes of {key} do not settle")
+
+    def _create(self, key: str, body: bytes, content_type: str) -> bool:
+        """Put the object; False when it is there, or is being put by someone else."""
         try:
             self.client.put_object(
                 Bucket=self.bucket,
@@ -69,23 +93,13 @@ class ObjectStore:
                 ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
             )
         except ClientError as error:
-            # 409: another conditional write of this key was under way; its outcome is what get will show.
-            if error_code(error) not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
-                raise _unavailable(self.bucket, error) from None
+            # 409: another conditional write of this key was under way, and may yet fail.
+            if error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                return False
+            raise _unavailable(self.bucket, error) from None
         except BotoCoreError as error:
             raise _unavailable(self.bucket, error) from None
-        else:
-            return PutOutcome.CREATED
-        existing = self.get(key)
-        if existing is None:
-            raise _unavailable(self.bucket, "another write of the object has not settled")
-        if existing != body:
-            raise FedprivError(
-                ErrorCode.STORE_CONFLICT,
-                f"{key} in bucket {self.bucket} already holds something else.",
-                "Objects are written once; find out who else writes under this run.",
-            )
-        return PutOutcome.ALREADY_THERE
+        return True
 
     def get(self, key: str) -> bytes | None:
         """The object's bytes, or None when there is none."""

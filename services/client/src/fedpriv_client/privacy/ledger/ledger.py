@@ -8,26 +8,36 @@ admit ── reserve ── (train) ── commit ── (send)          close
 
 from __future__ import annotations
 
-import json
-import os
+import random
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from fedpriv_client.privacy.ledger.entries import NO_HASH, Admit, Close, Evaluation, Genesis, Release, now
 from fedpriv_client.privacy.ledger.history import History, RunHistory
-from fedpriv_client.privacy.ledger.store import LedgerStore
+from fedpriv_client.privacy.ledger.marker import FileMarker, Marker, read_marker, write_marker
+from fedpriv_client.privacy.ledger.store import LedgerStore, OvertakenError
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.plan import Evaluation as PlannedEvaluation
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.plan import Release as PlannedRelease
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+#: How a storage fails: FedprivError is S3's, ValueError a chain that does not fit.
+_FAULTS = (sqlite3.Error, ValueError, OSError, FedprivError)
+#: How often a step is decided again because another process wrote first.
+_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,21 @@ class Replay:
     payload: bytes
 
 
+def _decided_again_when_overtaken(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Repeat a step whose entry came second, from what the first one changed; refuse when that does not end."""
+
+    @wraps(step)
+    def settled(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return step(*arguments, **named)
+            except OvertakenError:
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads writers, hides nothing
+        raise RefusalError(Refusal.LEDGER_UNAVAILABLE, f"other processes wrote first, {_ATTEMPTS} times")
+
+    return settled
+
+
 class Ledger:
     """A verified ledger. Safe to use from several threads and, through its store, from several processes."""
 
@@ -68,28 +93,29 @@ class Ledger:
         self._lock = threading.RLock()
 
     @classmethod
-    def begin(cls, store: LedgerStore, marker: Path, identity: LedgerIdentity) -> Ledger:
-        """Write the genesis entry, then its marker, which lives outside the ledger's volume.
+    def begin(cls, store: LedgerStore, marker: Marker | Path, identity: LedgerIdentity) -> Ledger:
+        """Write the genesis entry, then its marker, which lives outside the ledger's storage; a path stands for a file.
 
         A beginning that was interrupted is completed; a ledger that was begun is opened; one that was used and has
         lost its marker is refused.
         """
-        if not marker.exists():
-            with store.exclusive():
+        marker = FileMarker(marker) if isinstance(marker, Path) else marker
+        if marker.read() is None:
+            with suppress(OvertakenError), store.exclusive():  # overtaken: someone else has begun it
                 history = verify(store)
                 if history.seq < 0:
                     genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), nonce=secrets.token_hex(16), **vars(identity))
                     store.append(0, genesis.body())
-                    history.apply(0, genesis.body())
+            history = verify(store)
             if history.seq == 0 and history.genesis is not None:
                 write_marker(marker, history.genesis)
         return cls.open(store, marker, identity)
 
     @classmethod
-    def open(cls, store: LedgerStore, marker: Path, identity: LedgerIdentity | None = None) -> Ledger:
+    def open(cls, store: LedgerStore, marker: Marker | Path, identity: LedgerIdentity | None = None) -> Ledger:
         """Verify every entry, the marker and the identity; raises LEDGER_INVALID or LEDGER_MISMATCH."""
         history = verify(store)
-        expected = read_marker(marker)
+        expected = read_marker(FileMarker(marker) if isinstance(marker, Path) else marker)
         if history.genesis is None or history.hashes[0] != expected:
             raise FedprivError(
                 ErrorCode.LEDGER_INVALID,
@@ -109,6 +135,7 @@ class Ledger:
 
     # -- the four steps ------------------------------------------------------------------------------------------
 
+    @_decided_again_when_overtaken
     def admit(self, run_id: str, plan: Plan, policy_digest: str, *, epsilon_limit: float, delta: float) -> None:
         """Hold a run's whole plan against the budget; raises BUDGET_EXHAUSTED, RUN_CLOSED or REQUEST_CHANGED.
 
@@ -139,6 +166,7 @@ class Ledger:
                 )
             )
 
+    @_decided_again_when_overtaken
     def reserve(
         self, run_id: str, round_number: int, phase: Phase, request_digest: str, *, epsilon_limit: float = 0.0
     ) -> Reserved | Replay | Skipped:
@@ -167,6 +195,7 @@ class Ledger:
             self._append(_reservation(history, run, planned, round_number, phase, request_digest))
             return Reserved()
 
+    @_decided_again_when_overtaken
     def commit(self, run_id: str, round_number: int, phase: Phase, request_digest: str, payload: bytes) -> bytes:
         """Store the release's bytes and return the bytes to send: of two that commit, only the first's ever leave."""
         with self._exclusive() as history:
@@ -193,6 +222,7 @@ class Ledger:
             )
             return payload
 
+    @_decided_again_when_overtaken
     def close(self, run_id: str) -> None:
         """Free what the run never reserved, and refuse the run for ever after. Closing again changes nothing."""
         with self._exclusive() as history:
@@ -213,7 +243,7 @@ class Ledger:
 
         Not known of a ledger that cannot be read: it refuses by itself.
         """
-        with self._lock, suppress(sqlite3.Error, OSError):
+        with self._lock, suppress(*_FAULTS):
             return self._store.shut_out()
         return False
 
@@ -314,28 +344,6 @@ def verify(store: LedgerStore) -> History:
     return history
 
 
-def write_marker(marker: Path, genesis: Genesis) -> None:
-    """Leave the proof that this ledger was begun; a marker that is there already is kept."""
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    content = {"genesis": genesis.hash(), "dataset": genesis.dataset, "partition": genesis.partition}
-    with suppress(FileExistsError), marker.open("x") as file:
-        file.write(json.dumps(content) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_marker(marker: Path) -> str:
-    """The genesis hash that the marker names; raises LEDGER_INVALID without one."""
-    try:
-        return str(json.loads(marker.read_text())["genesis"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise FedprivError(
-            ErrorCode.LEDGER_INVALID,
-            f"There is no genesis marker at {marker}.",
-            "A ledger without its marker may be a copy: restore the marker, or ask who moved the ledger.",
-        ) from None
-
-
 def _open_run(history: History, run_id: str) -> RunHistory:
     run = history.runs.get(run_id)
     if run is None:
@@ -348,5 +356,5 @@ def _as_refusal() -> Iterator[None]:
     """A ledger that cannot be read or written refuses; it never lets a release through."""
     try:
         yield
-    except (sqlite3.Error, ValueError, OSError) as error:
+    except _FAULTS as error:
         raise RefusalError(Refusal.LEDGER_UNAVAILABLE, f"{type(error).__name__}: {error}") from error

@@ -11,6 +11,10 @@ class LedgerHeldError(OSError):
     """The ledger has been claimed under a newer token: this process is a former holder."""
 
 
+class OvertakenError(Exception):
+    """Another process wrote first: what was decided before its entry must be decided again with it."""
+
+
 class LedgerStore(Protocol):
     """Append-only storage of entry bodies by sequence number and of reply bytes by digest."""
 
@@ -27,7 +31,10 @@ class LedgerStore(Protocol):
         ...
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """One writer at a time, over all processes; what is appended inside becomes durable on leaving it."""
+        """What is read inside is all there is when `append` succeeds; it is durable on leaving.
+
+        A store either keeps other writers away meanwhile, or lets `append` raise OvertakenError if there was one.
+        """
         ...
 
     def read(self, after: int) -> Iterator[tuple[int, bytes]]:
@@ -35,7 +42,10 @@ class LedgerStore(Protocol):
         ...
 
     def append(self, seq: int, body: bytes, reply: tuple[str, bytes] | None = None) -> None:
-        """Add the entry, and with it a reply's digest and bytes; fails if `seq` is taken. Only inside `exclusive`."""
+        """Add the entry, and with it a reply's digest and bytes; fails if `seq` is taken.
+
+        Only inside `exclusive`, and once. Raises OvertakenError when another process wrote in between.
+        """
         ...
 
     def reply(self, digest: str) -> bytes | None:
