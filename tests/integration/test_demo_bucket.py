@@ -12,7 +12,7 @@ import pytest
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.store import ObjectStore
-from fedpriv_server.provision.bucket import Storage, provision_storage
+from fedpriv_server.provision.bucket import LEDGERS, Storage, bucket_policy, provision_storage
 from tests.emulator import Emulator, free_port
 
 ALIAS = "alias/test"
@@ -66,6 +66,18 @@ def test_a_second_call_finds_the_same_key_and_sets_the_same_rules(emulator: Emul
     assert rules("twice") == before
     assert_provisioned(first)
     assert len(boto3.client("kms").list_keys()["Keys"]) == 1
+
+
+def test_nothing_in_a_ledger_bucket_is_written_twice_or_deleted(emulator: Emulator) -> None:
+    storage = provision_storage("ledgers", ALIAS, LEDGERS)
+    found = rules("ledgers")
+    statements = {statement["Sid"]: statement for statement in found["policy"]["Statement"]}
+    assert set(statements) == {"RecordsAreWrittenOnce", "NothingIsDeleted", "NoOtherKey"}
+    for sid in ("RecordsAreWrittenOnce", "NothingIsDeleted"):
+        assert (statements[sid]["Effect"], statements[sid]["Principal"]) == ("Deny", "*")
+        assert statements[sid]["Resource"] == "arn:aws:s3:::ledgers/*"
+    assert found["encryption"]["KMSMasterKeyID"] == storage.kms_key
+    assert bucket_policy("ledgers", storage.kms_key, LEDGERS)["Statement"][-1]["Sid"] == "OnlyOverTls"
 
 
 def test_objects_are_encrypted_with_the_key_even_when_the_writer_names_none(emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""The customer key and the bucket that holds what the server writes.
+"""The customer key and the bucket that holds what the server writes, or what sites without a disk do: their ledgers.
 
 Every call brings both into the same state, whatever it finds: nothing yet, all of it, or an emulator that lost its
 keys and rules in a crash while the objects stayed.
@@ -26,8 +26,21 @@ class Storage:
     kms_key: str
 
 
-def provision_storage(bucket: str, alias: str) -> Storage:
-    """Make or repair the key behind `alias` (`alias/…`) and the bucket, on the AWS of the environment.
+@dataclass(frozen=True)
+class Contents:
+    """What a bucket is for, as far as its policy minds: which keys are written once, which never deleted."""
+
+    what: str
+    written_once: str
+    kept: str
+
+
+RECORDS = Contents("records, checkpoints and models of training runs", "v1/runs/*/records/*", "v1/*")
+LEDGERS = Contents("privacy ledgers", "*", "*")
+
+
+def provision_storage(bucket: str, alias: str, contents: Contents = RECORDS) -> Storage:
+    """Make or repair the key behind `alias` (`alias/…`) and the bucket for `contents`, on the AWS of the environment.
 
     The bucket is this product's own: its policy and its rules are set, not merged. Raises STORE_UNAVAILABLE when AWS
     cannot be reached or declines, or when the key is disabled or about to be deleted, which a person must undo.
@@ -35,8 +48,8 @@ def provision_storage(bucket: str, alias: str) -> Storage:
     try:
         s3, kms = connect("s3"), connect("kms")
         _ensure_bucket(s3, bucket)
-        key = _ensure_key(kms, alias, preferred=_encryption_key(s3, bucket))
-        _set_rules(s3, bucket, key)
+        key = _ensure_key(kms, alias, contents.what, preferred=_encryption_key(s3, bucket))
+        _set_rules(s3, bucket, key, contents)
     except (BotoCoreError, ClientError) as error:
         raise FedprivError(
             ErrorCode.STORE_UNAVAILABLE,
@@ -46,7 +59,9 @@ def provision_storage(bucket: str, alias: str) -> Storage:
     return Storage(bucket, key)
 
 
-def bucket_policy(bucket: str, kms_key: str, partition: str = "aws", tls: bool = True) -> dict[str, Any]:
+def bucket_policy(
+    bucket: str, kms_key: str, contents: Contents = RECORDS, partition: str = "aws", tls: bool = True
+) -> dict[str, Any]:
     """What nobody may do with the bucket, administrators included.
 
     `tls` asks for the statement that refuses plain HTTP; only an emulator on loopback goes without.
@@ -54,12 +69,13 @@ def bucket_policy(bucket: str, kms_key: str, partition: str = "aws", tls: bool =
     arn = f"arn:{partition}:s3:::{bucket}"
     statements: list[dict[str, Any]] = [
         {
-            # A record that could be written twice could be rewritten after a statement was signed over it.
+            # A record that could be written twice could be rewritten after a statement was signed over it, and a
+            # ledger's entry after its release was sent. Copies and multipart uploads are puts to this rule.
             "Sid": "RecordsAreWrittenOnce",
             "Effect": "Deny",
             "Principal": "*",
             "Action": "s3:PutObject",
-            "Resource": f"{arn}/v1/runs/*/records/*",
+            "Resource": f"{arn}/{contents.written_once}",
             "Condition": {"Null": {"s3:if-none-match": "true"}},
         },
         {
@@ -68,7 +84,7 @@ def bucket_policy(bucket: str, kms_key: str, partition: str = "aws", tls: bool =
             "Effect": "Deny",
             "Principal": "*",
             "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
-            "Resource": f"{arn}/v1/*",
+            "Resource": f"{arn}/{contents.kept}",
         },
         {
             # A put that names no key gets this one from the bucket's rule; one that names another is refused.
@@ -123,13 +139,13 @@ def _encryption_key(s3: Any, bucket: str) -> str | None:
     return next((rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in rules), None)
 
 
-def _ensure_key(kms: Any, alias: str, preferred: str | None) -> str:
+def _ensure_key(kms: Any, alias: str, what: str, preferred: str | None) -> str:
     """ARN of the key behind `alias`; else of the bucket's own key, else of a new one, with the alias set to it."""
     key = _describe(kms, alias)
     if key is None:
-        key = (_describe(kms, preferred) if preferred else None) or kms.create_key(
-            Description="fedpriv: records, checkpoints and models of training runs"
-        )["KeyMetadata"]
+        key = (_describe(kms, preferred) if preferred else None) or kms.create_key(Description=f"fedpriv: {what}")[
+            "KeyMetadata"
+        ]
         try:
             kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
         except ClientError as error:
@@ -159,7 +175,7 @@ def _describe(kms: Any, key: str) -> dict[str, Any] | None:
     return metadata
 
 
-def _set_rules(s3: Any, bucket: str, kms_key: str) -> None:
+def _set_rules(s3: Any, bucket: str, kms_key: str, contents: Contents) -> None:
     s3.put_bucket_encryption(
         Bucket=bucket,
         ServerSideEncryptionConfiguration={
@@ -184,5 +200,6 @@ def _set_rules(s3: Any, bucket: str, kms_key: str) -> None:
         },
     )
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    policy = bucket_policy(bucket, kms_key, s3.meta.partition, tls=s3.meta.endpoint_url.startswith("https://"))
+    tls = s3.meta.endpoint_url.startswith("https://")
+    policy = bucket_policy(bucket, kms_key, contents, s3.meta.partition, tls)
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))

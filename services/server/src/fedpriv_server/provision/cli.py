@@ -20,11 +20,17 @@ def provision(
     ] = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket to make or repair.", envvar="FEDPRIV_BUCKET")] = None,
     kms_alias: Annotated[str, typer.Option(help="Alias of the bucket's KMS key.")] = "alias/fedpriv",
+    ledger_bucket: Annotated[
+        str | None, typer.Option(help="Bucket for ledgers of sites without a disk.", envvar="FEDPRIV_LEDGER_BUCKET")
+    ] = None,
+    ledger_kms_alias: Annotated[
+        str, typer.Option(help="Alias of the ledger bucket's KMS key.")
+    ] = "alias/fedpriv-ledgers",
     lease_table: Annotated[
         str | None, typer.Option(help="Table of partition leases to make.", envvar="FEDPRIV_LEASE_TABLE")
     ] = None,
 ) -> None:
-    """Make keys, certificates, KMS key, bucket, lease table; what exists is kept, what expired or was lost repaired."""
+    """Make keys, certificates, buckets, lease table; what exists is kept, what expired or was lost repaired."""
     # Imported here so that `fedpriv --help` loads neither boto3 nor cryptography.
     from fedpriv_server.provision import bucket as storage
     from fedpriv_server.provision import leases, pki
@@ -46,3 +52,6 @@ def provision(
         if lease_table is not None:
             leases.provision_leases(lease_table, made.kms_key)
             typer.echo(f"lease table {lease_table}")
+    if ledger_bucket is not None:
+        made = storage.provision_storage(ledger_bucket, ledger_kms_alias, storage.LEDGERS)
+        typer.echo(f"ledger bucket {made.bucket}, encrypted with {made.kms_key}")
