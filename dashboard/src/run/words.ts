@@ -32,6 +32,7 @@ const REFUSAL_WORDS: Record<string, string> = {
   RUN_CLOSED: "run closed there",
   LEDGER_UNAVAILABLE: "ledger unavailable",
   LEDGER_ROLLED_BACK: "ledger set back",
+  APPROVAL_NEEDED: "not approved in time",
   INTERNAL: "fault at the site",
 };
 

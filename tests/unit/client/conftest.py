@@ -10,6 +10,7 @@ from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_client.privacy.policy import Policy
 from fedpriv_client.privacy.randomness import SystemRandomness
+from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.site import Site
 from fedpriv_client.training import Trainer
 from fedpriv_common.contract import load_contract
@@ -33,12 +34,13 @@ class SiteOnDisk:
         self.policy = policy or Policy()
         self.data = data or records()
         self.trained = []
+        self.requests = RunRequests(folder / "state", "https://hub:8080")
         identity = LedgerIdentity(CONTRACT.dataset, 0, 1, 0.0, "c", 1)
         Ledger.begin(SqliteStore.create(self.ledger_path), self.marker, identity)
 
     def start(self):
         self.ledger = Ledger.open(SqliteStore.open(self.ledger_path), self.marker)
-        return Site(CONTRACT, self.policy, self.ledger, self._trainer)
+        return Site(CONTRACT, self.policy, self.ledger, self._trainer, self.requests)
 
     def _trainer(self, plan):
         outer, trainer = self, Trainer(plan, self.data, SystemRandomness())

@@ -70,7 +70,7 @@ def refused(site, request):
 
 
 def test_a_plan_that_states_less_than_it_charges_is_refused(on_disk):
-    lying = PLAN.model_copy(update={"epsilon": 0.9})
+    lying = PLAN.model_copy(update={"epsilon": 0.9, "evaluate": None})
     assert refused(on_disk.start(), admission(lying)) == Refusal.POLICY_REFUSED
 
 

@@ -11,6 +11,7 @@ from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.opening import open_marker, open_store
 from fedpriv_client.privacy.policy import Policy, load_policy
 from fedpriv_client.privacy.randomness import SystemRandomness
+from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.settings import SiteSettings
 from fedpriv_client.site import Releases, Site
 from fedpriv_common.accounting import epsilon
@@ -82,4 +83,5 @@ def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
 
         return Trainer(plan, data, SystemRandomness())
 
-    return Assembled(Site(contract, policy, ledger, make_trainer), contract, policy, ledger, lease)
+    requests = RunRequests(settings.state_dir, settings.server)
+    return Assembled(Site(contract, policy, ledger, make_trainer, requests), contract, policy, ledger, lease)

@@ -11,10 +11,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedpriv_client.cli_approve import approve_app
+from fedpriv_client.cli_options import (
+    ContractName,
+    KmsKey,
+    LedgerPlace,
+    MarkerPlace,
+    Partition,
+    PolicyPath,
+    open_own,
+    own_place,
+)
 from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
-from fedpriv_client.privacy.ledger.location import S3Url, parse_location, share_storage
-from fedpriv_client.privacy.ledger.opening import create_store, open_ledger, open_marker, open_store
+from fedpriv_client.privacy.ledger.location import S3Url, share_storage
+from fedpriv_client.privacy.ledger.opening import create_store, open_marker, open_store
 from fedpriv_client.privacy.policy import load_policy
 from fedpriv_client.settings import PLACEHOLDER
 from fedpriv_common.accounting import epsilon
@@ -26,23 +37,7 @@ data_app = typer.Typer(help="Tables.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The site's privacy ledger.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
-
-LedgerPlace = Annotated[
-    str, typer.Option("--ledger", envvar="FEDPRIV_LEDGER", help="SQLite file of the ledger, or s3://bucket/prefix.")
-]
-MarkerPlace = Annotated[
-    str, typer.Option("--marker", envvar="FEDPRIV_LEDGER_MARKER", help="Genesis marker, in another storage.")
-]
-KmsKey = Annotated[
-    str | None, typer.Option("--kms-key", envvar="FEDPRIV_LEDGER_KMS_KEY", help="Customer key of a ledger in S3.")
-]
-ContractName = Annotated[
-    str, typer.Option("--contract", envvar="FEDPRIV_CONTRACT", help="Built-in data contract or a YAML file.")
-]
-Partition = Annotated[
-    int, typer.Option(envvar="FEDPRIV_PARTITION", min=0, help="Stands in for {partition} in the paths.")
-]
-PolicyPath = Annotated[Path | None, typer.Option("--policy", envvar="FEDPRIV_POLICY", help="The site's policy file.")]
+app.add_typer(approve_app, name="approve")
 
 
 @data_app.command("demo")
@@ -76,13 +71,13 @@ def init_ledger(
         raise typer.BadParameter(f"partition {partition} is not one of 0…{partitions - 1}")
     if every and not all(PLACEHOLDER in str(path) for path in (ledger, marker)):
         raise typer.BadParameter(f"--every needs {PLACEHOLDER} in --ledger and --marker")
-    if kms_key is None and any(isinstance(_own(place, 0), S3Url) for place in (ledger, marker)):
+    if kms_key is None and any(isinstance(own_place(place, 0), S3Url) for place in (ledger, marker)):
         raise typer.BadParameter("a ledger or marker in S3 needs --kms-key, the key that encrypts it")
     declared = load_contract(contract)
     rules = load_policy(policy, declared)
     _make_site_key(site_key)
     for number in range(partitions) if every else (partition,):
-        own_ledger, own_marker = _own(ledger, number), _own(marker, number)
+        own_ledger, own_marker = own_place(ledger, number), own_place(marker, number)
         identity = LedgerIdentity(
             dataset=declared.dataset,
             partition=number,
@@ -112,7 +107,7 @@ def show_ledger(
     declared = load_contract(contract)
     rules = load_policy(policy, declared)
     delta = rules.delta_for(declared)
-    with _open(ledger, marker, partition).reading() as history:
+    with open_own(ledger, marker, partition).reading() as history:
         table = Table(
             "run",
             "releases",
@@ -143,26 +138,15 @@ def show_ledger(
 @ledger_app.command("verify")
 def verify_ledger(ledger: LedgerPlace, marker: MarkerPlace, partition: Partition = 0) -> None:
     """Check the whole chain against its marker; exits non-zero at the first entry that does not fit."""
-    with _open(ledger, marker, partition).reading() as history:
+    with open_own(ledger, marker, partition).reading() as history:
         typer.echo(f"{history.seq + 1} entries, head {history.head}")
 
 
 @ledger_app.command("export")
 def export_ledger(ledger: LedgerPlace, marker: MarkerPlace, partition: Partition = 0) -> None:
     """Write one JSON line per reservation, in its latest state, to standard output."""
-    for line in _open(ledger, marker, partition).export():
+    for line in open_own(ledger, marker, partition).export():
         typer.echo(json.dumps(line, sort_keys=True))
-
-
-def _own(place: str, partition: int) -> Path | S3Url:
-    try:
-        return parse_location(str(place).replace(PLACEHOLDER, str(partition)))
-    except ValueError as error:
-        raise typer.BadParameter(f"{place}: {error}") from None
-
-
-def _open(ledger: str, marker: str, partition: int) -> Ledger:
-    return open_ledger(_own(ledger, partition), _own(marker, partition))
 
 
 def _make_site_key(path: Path) -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from fedpriv_client.privacy.budget import BudgetMeter
 from fedpriv_client.privacy.ledger.ledger import Ledger, Replay, Reserved, Skipped, planned_release
 from fedpriv_client.privacy.policy import Policy
+from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.plan import APP, Phase, Plan
@@ -48,12 +49,19 @@ class Site:
     """Serves one partition of one data set. Requests are answered one at a time."""
 
     def __init__(
-        self, contract: DataContract, policy: Policy, ledger: Ledger, make_trainer: Callable[[Plan], Releases]
+        self,
+        contract: DataContract,
+        policy: Policy,
+        ledger: Ledger,
+        make_trainer: Callable[[Plan], Releases],
+        requests: RunRequests,
     ) -> None:
+        """`requests`: where runs that a person has to approve wait for it."""
         self._contract = contract
         self._policy = policy
         self._ledger = ledger
         self._make_trainer = make_trainer
+        self._requests = requests
         self._delta = policy.delta_for(contract)
         self._meter = BudgetMeter(self._delta)
         self._run: tuple[str, _Run] | None = None
@@ -92,6 +100,7 @@ class Site:
             case Operation.RELEASE:
                 return self._release(request)
             case Operation.CLOSE:
+                self._requests.drop(request.run_id)
                 self._ledger.close(request.run_id)
                 return Reply(code=OK, facts=self._facts(request.run_id))
 
@@ -106,9 +115,20 @@ class Site:
             raise RefusalError(Refusal.CONTRACT_MISMATCH, "the server holds another data contract")
         _check_shape(plan, self._contract)
         self._policy.check(plan, self._contract)
-        self._ledger.admit(
-            request.run_id, plan, self._policy.digest(), epsilon_limit=self._policy.epsilon, delta=self._delta
-        )
+        try:
+            self._ledger.admit(
+                request.run_id,
+                plan,
+                self._policy.digest(),
+                epsilon_limit=self._policy.epsilon,
+                delta=self._delta,
+                needs_approval=self._policy.approval,
+            )
+        except RefusalError as refusal:
+            if refusal.refusal is Refusal.APPROVAL_NEEDED:
+                self._requests.keep(request.run_id, plan)
+            raise
+        self._requests.drop(request.run_id)
 
     def _release(self, request: Request) -> Reply:
         started = time.monotonic()

@@ -24,6 +24,7 @@ class Refusal(StrEnum):
     LEDGER_UNAVAILABLE = "LEDGER_UNAVAILABLE"
     LEDGER_ROLLED_BACK = "LEDGER_ROLLED_BACK"
     INTERNAL = "INTERNAL"
+    APPROVAL_NEEDED = "APPROVAL_NEEDED"
 
 
 class ErrorCode(StrEnum):
@@ -56,6 +57,7 @@ class ErrorCode(StrEnum):
     LICENCE_REFUSED = "LICENCE_REFUSED"
     AUDIT_FAILED = "AUDIT_FAILED"
     BAD_AUDIT = "BAD_AUDIT"
+    NO_SUCH_REQUEST = "NO_SUCH_REQUEST"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

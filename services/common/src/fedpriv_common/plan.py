@@ -27,6 +27,7 @@ CENTRE_SHARE = 0.1
 Rounds = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 LocalLearningRate = Annotated[float, Field(gt=0, le=100)]
+StrategyName = Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
 MinReplyMs = Annotated[int, Field(ge=0, le=600_000)]
 
 #: Most checkpoints that are evaluated on held-out records: each one costs, and a curve of them would be noise.
@@ -71,7 +72,7 @@ class RunSettings(_Frozen):
     local_steps: Annotated[Steps | None, Field(description="MLP: steps per round")] = None
     local_learning_rate: Annotated[LocalLearningRate, Field(description="MLP")] = 0.5
     batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch, the public divisor")] = 32
-    strategy: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = None
+    strategy: StrategyName | None = None
     evaluations: Annotated[
         int, Field(ge=0, le=MAX_EVALUATIONS, description="times that held-out records evaluate the model")
     ] = 1
@@ -143,7 +144,7 @@ class Plan(_Frozen):
 
     app: Literal["fedpriv/1"] = APP
     recipe: Recipe
-    strategy: str
+    strategy: StrategyName
     contract_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     dataset: str
     model: ModelSpec

@@ -27,6 +27,7 @@ REFUSALS: dict[str, str] = {
     Refusal.RUN_CLOSED: "it has closed the run and releases nothing more",
     Refusal.LEDGER_UNAVAILABLE: "its ledger cannot be read or written",
     Refusal.LEDGER_ROLLED_BACK: "its ledger was set back, and it releases nothing until that is explained",
+    Refusal.APPROVAL_NEEDED: "no person there has approved it in time",
     Refusal.INTERNAL: "a fault at the site, whose own log has the reason",
 }
 

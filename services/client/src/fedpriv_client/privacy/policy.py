@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import digest
@@ -53,6 +62,7 @@ class Policy(BaseModel):
     held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.0
     recipes: Annotated[tuple[Recipe, ...], Field(min_length=1)] = tuple(Recipe)
     models: Annotated[tuple[ModelKind, ...], Field(min_length=1)] = tuple(ModelKind)
+    approval: Annotated[StrictBool, Field(description="a person must approve each run's plan first")] = False
 
     @field_validator("max_run_epsilon")
     @classmethod

@@ -109,11 +109,21 @@ class Close(_Entry):
     run_id: str
 
 
-Entry = Annotated[Genesis | Admit | Release | Evaluation | Close, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[Genesis | Admit | Release | Evaluation | Close] = TypeAdapter(Entry)
+class Approval(_Entry):
+    """A person at the site allowed a run with exactly this plan, or denied it. It charges nothing."""
+
+    kind: Literal["approval"] = "approval"
+    run_id: str
+    plan_digest: str
+    granted: bool
+    by: Annotated[str, Field(min_length=1, max_length=100, description="who says so, as the command was told")]
 
 
-def parse_entry(body: bytes) -> Genesis | Admit | Release | Evaluation | Close:
+Entry = Genesis | Admit | Release | Evaluation | Close | Approval
+_ADAPTER: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+
+
+def parse_entry(body: bytes) -> Entry:
     """Read an entry; raises ValueError when it is none or not in its canonical form."""
     entry = _ADAPTER.validate_json(body)
     if entry.body() != body:

@@ -10,6 +10,7 @@ from fedpriv_client.privacy.ledger.entries import (
     FORMAT,
     NO_HASH,
     Admit,
+    Approval,
     Close,
     Evaluation,
     Genesis,
@@ -60,6 +61,8 @@ class History:
     def __init__(self) -> None:
         self.genesis: Genesis | None = None
         self.runs: dict[str, RunHistory] = {}
+        #: The last word of the site's people on each run and plan digest.
+        self.approvals: dict[tuple[str, str], Approval] = {}
         self.hashes: list[str] = []
         self._held_out: list[float] = []
 
@@ -93,6 +96,8 @@ class History:
                 self._apply_charge(seq, entry)
             case Close():
                 self._run(seq, entry.run_id).closed = True
+            case Approval():
+                self.approvals[(entry.run_id, entry.plan_digest)] = entry
         if self.genesis is None:
             raise ValueError("the first entry is no genesis")
         self.hashes.append(entry.hash())

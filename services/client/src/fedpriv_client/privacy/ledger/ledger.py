@@ -20,7 +20,17 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from fedpriv_client.privacy.ledger.entries import NO_HASH, Admit, Close, Evaluation, Genesis, Release, now
+from fedpriv_client.privacy.ledger.entries import (
+    NO_HASH,
+    Admit,
+    Approval,
+    Close,
+    Entry,
+    Evaluation,
+    Genesis,
+    Release,
+    now,
+)
 from fedpriv_client.privacy.ledger.history import History, RunHistory
 from fedpriv_client.privacy.ledger.marker import FileMarker, Marker, read_marker, write_marker
 from fedpriv_client.privacy.ledger.store import LedgerStore, OvertakenError
@@ -136,10 +146,20 @@ class Ledger:
     # -- the four steps ------------------------------------------------------------------------------------------
 
     @_decided_again_when_overtaken
-    def admit(self, run_id: str, plan: Plan, policy_digest: str, *, epsilon_limit: float, delta: float) -> None:
+    def admit(
+        self,
+        run_id: str,
+        plan: Plan,
+        policy_digest: str,
+        *,
+        epsilon_limit: float,
+        delta: float,
+        needs_approval: bool = False,
+    ) -> None:
         """Hold a run's whole plan against the budget; raises BUDGET_EXHAUSTED, RUN_CLOSED or REQUEST_CHANGED.
 
-        Admitting the same plan again changes nothing.
+        With `needs_approval`, a person must have approved exactly this plan: raises APPROVAL_NEEDED before anyone has
+        said anything, POLICY_REFUSED when it was denied. Admitting the same plan again changes nothing.
         """
         with self._exclusive() as history:
             known = history.runs.get(run_id)
@@ -154,6 +174,8 @@ class Ledger:
                 raise RefusalError(
                     Refusal.BUDGET_EXHAUSTED, f"epsilon would be {total:.4f} of {epsilon_limit} at delta {delta}"
                 )
+            if needs_approval:
+                _require_approval(history, run_id, plan.digest())
             self._append(
                 Admit(
                     seq=history.seq + 1,
@@ -229,6 +251,26 @@ class Ledger:
             if not _open_run(history, run_id).closed:
                 self._append(Close(seq=history.seq + 1, prev_hash=history.head, at=now(), run_id=run_id))
 
+    @_decided_again_when_overtaken
+    def approve(self, run_id: str, plan_digest: str, *, granted: bool, by: str) -> None:
+        """Record what a person at the site says to a run with this plan. The last word counts until it is admitted.
+
+        It is written by a command while the site's process holds the ledger, so it claims nothing: the store
+        serialises both, and that process reads the entry with its next request.
+        """
+        with self._exclusive() as history:
+            self._append(
+                Approval(
+                    seq=history.seq + 1,
+                    prev_hash=history.head,
+                    at=now(),
+                    run_id=run_id,
+                    plan_digest=plan_digest,
+                    granted=granted,
+                    by=by,
+                )
+            )
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -270,7 +312,7 @@ class Ledger:
         for seq, body in self._store.read(self._history.seq):
             self._history.apply(seq, body)
 
-    def _append(self, entry: Admit | Release | Evaluation | Close, reply: tuple[str, bytes] | None = None) -> None:
+    def _append(self, entry: Entry, reply: tuple[str, bytes] | None = None) -> None:
         # Only what is durable is believed: the history takes the entry up from the store at the next call.
         self._store.append(entry.seq, entry.body(), reply)
 
@@ -342,6 +384,18 @@ def verify(store: LedgerStore) -> History:
             "Nothing more is released from this data set until it is restored from backup.",
         ) from None
     return history
+
+
+def _require_approval(history: History, run_id: str, plan_digest: str) -> None:
+    said = history.approvals.get((run_id, plan_digest))
+    if said is None:
+        raise RefusalError(
+            Refusal.APPROVAL_NEEDED, f"policy line `approval: true`: `fedpriv approve show {run_id}` says what is asked"
+        )
+    if not said.granted:
+        raise RefusalError(
+            Refusal.POLICY_REFUSED, f"policy line `approval: true`: denied by {said.by} at {said.at:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def _open_run(history: History, run_id: str) -> RunHistory:
