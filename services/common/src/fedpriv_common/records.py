@@ -91,6 +91,7 @@ class EventKind(StrEnum):
     LATE_REPLY = "late_reply"
     BAD_REPLY = "bad_reply"
     RUN_RESUMED = "run_resumed"
+    AWAITING_APPROVAL = "awaiting_approval"
 
 
 class RunEvent(_Object):

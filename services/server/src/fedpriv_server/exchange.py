@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 _ENVELOPE_BYTES: Final = 64 * 1024
 #: A message is of no use after its deadline; Flower takes replies a little longer, so that late ones are seen.
 _AFTER_DEADLINE_S: Final = 60.0
+#: A site that says "not yet" is asked again after about so many seconds, twice as long each time up to the second.
+_AGAIN_S: Final = 1.0
+_AGAIN_MAX_S: Final = 30.0
 
 
 @dataclass
@@ -49,6 +53,10 @@ class Exchange:
         self._heard: Callable[[str, Request, str], None] = lambda _site, _request, _code: None
         self._reply_bytes, self._ttl_s = 0, 0.0
         self._accept: Callable[[str, Reply], None] = lambda _site, _reply: None
+        self._again: Collection[str] = ()
+        self._waits: Callable[[str, str], None] = lambda _site, _code: None
+        #: By site that said "not yet": the code, how often it was said, and the timer of the next question.
+        self._not_yet: dict[str, tuple[str, int, asyncio.TimerHandle]] = {}
 
     async def ask(
         self,
@@ -61,17 +69,21 @@ class Exchange:
         grace_s: float = 0.0,
         first: Mapping[str, Sequence[Request]] | None = None,
         heard: Callable[[str, Request, str], None] = lambda _site, _request, _code: None,
+        again: Collection[str] = (),
+        waits: Callable[[str, str], None] = lambda _site, _code: None,
     ) -> Answers:
         """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
         the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
 
         `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable. `first`: what a site is
-        told before the question; `heard` is called with the code of each answer to that.
+        told before the question; `heard` is called with the code of each answer to that. `again`: refusals that
+        mean "not yet"; `waits` is told of the first, and the site is asked again, with pauses, until the deadline.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._asked, self._accept, self._answers = requests, accept, Answers()
         self._first, self._heard = {site: deque(told) for site, told in (first or {}).items()}, heard
+        self._again, self._waits, self._not_yet = again, waits, {}
         self._reply_bytes, self._ttl_s = payload_bytes + _ENVELOPE_BYTES, deadline_s + _AFTER_DEADLINE_S
         try:
             for site in requests:
@@ -83,9 +95,14 @@ class Exchange:
                 except TimeoutError:
                     continue
         finally:
+            for _, _, timer in self._not_yet.values():
+                timer.cancel()
             for site in requests:
                 self._postbox.withdraw(site)
             self._asked = {}
+        for site, (code, _, _) in self._not_yet.items():
+            if site not in self._answers:
+                self._answers.refused[site] = code
         return self._answers
 
     def _send_next(self, site: str) -> None:
@@ -123,6 +140,8 @@ class Exchange:
             if reply.code == OK:
                 self._accept(site, reply)
                 self._answers.replies[site] = reply
+            elif reply.code in self._again:
+                self._ask_later(site, reply.code)
             else:
                 self._answers.refused[site] = reply.code
         except (ValueError, RefusalError) as error:
@@ -130,6 +149,15 @@ class Exchange:
             self._answers.bad.add(site)
             self._event(EventKind.BAD_REPLY, site, request.round)
         self._woken.set()
+
+    def _ask_later(self, site: str, code: str) -> None:
+        _, times, _ = self._not_yet.get(site, ("", 0, None))
+        # Jittered, so that sites that are waited for do not all answer at the same moment, each time.
+        pause_s = min(_AGAIN_S * 2**times, _AGAIN_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311
+        timer = asyncio.get_running_loop().call_later(pause_s, self._send_next, site)
+        self._not_yet[site] = (code, times + 1, timer)
+        if times == 0:
+            self._waits(site, code)
 
     def late(self, site: str, round_number: int) -> None:
         """An answer to an earlier question: told, and not used."""

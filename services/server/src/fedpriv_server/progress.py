@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fedpriv_common.errors import Refusal
 from fedpriv_common.rounding import round_up
 from fedpriv_server.status import RunStatus
 
@@ -55,6 +56,9 @@ def _stage(status: RunStatus) -> str:
         return status.state.value
     if status.round > 0:
         return "training"
+    unapproved = [site.site for site in status.sites if site.code == Refusal.APPROVAL_NEEDED]
+    if unapproved:
+        return f"waiting for a person's approval at {', '.join(unapproved)}"
     answered = sum(site.code is not None for site in status.sites)
     if answered < len(status.sites):
         return f"waiting for sites ({answered} of {len(status.sites)} answered)"

@@ -160,10 +160,19 @@ class Run:
         for site, admission in self._progress.admissions.items():
             self._note(site, admission.code, admission.facts)
         if self._progress.iterate is None:
+
+            def accept(site: str, reply: Reply) -> None:
+                self._accept_facts(site, reply)
+                self._answered_plan(site, OK, reply.facts)
+
+            def waits(site: str, code: str) -> None:
+                self._answered_plan(site, code, None)
+                self._event(EventKind.AWAITING_APPROVAL, site, None)
+
             plan, unclosed = canonical_json(self._plan.model_dump(mode="json")).decode(), self._hub.unclosed
             answers = await self._exchange.ask(
                 {site: self._request(site, Operation.ADMIT, plan=plan) for site in self._sites},
-                self._accept_facts,
+                accept,
                 payload_bytes=0,
                 deadline_s=self.info.settings.admission_deadline_s,
                 quorum=self._quorum,
@@ -171,6 +180,8 @@ class Run:
                 # A site that holds the budget of a run that is over might decline this one for it.
                 first={site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites},
                 heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in _CLOSED else None,
+                again=(Refusal.APPROVAL_NEEDED,),
+                waits=waits,
             )
             objects = []
             for site, code, facts in _told(answers):
@@ -252,8 +263,13 @@ class Run:
         self._board.round_closed(self._iterate.round, duration_s)
 
     async def _close(self) -> None:
-        """Let the sites free what was planned and not used. Those that never got the plan have nothing to free."""
-        asked = [site for site in self._sites if site in self._board.facts or site not in self._board.codes]
+        """Let the sites free what was planned and not used. Those that declined have nothing to free."""
+        codes = self._board.codes
+        asked = [
+            site
+            for site in self._sites
+            if site in self._board.facts or codes.get(site, Refusal.APPROVAL_NEEDED) == Refusal.APPROVAL_NEEDED
+        ]
         answers = await self._exchange.ask(
             {site: self._close_request(site, self.info.run_id) for site in asked},
             self._accept_facts,
@@ -346,11 +362,19 @@ class Run:
         if facts is not None:
             self._hub.prometheus.budget(self.info.run_id, site, facts)
 
+    def _answered_plan(self, site: str, code: str, facts: SiteFacts | None) -> None:
+        """Show a site's answer while others are still waited for; a resumed run goes by what it wrote down."""
+        if site not in self._progress.admissions:
+            self._note(site, code, facts)
+            self._board.changed()
+
     def _require_quorum(self, count: int) -> None:
         """Halt when too few sites are left, for the reason that weighs most."""
         if count >= self._quorum:
             return
         codes = {code for code in self._board.codes.values() if code != OK}
+        if codes == {Refusal.APPROVAL_NEEDED}:
+            raise HaltedError(EndCause.DEADLINE)
         if Refusal.BUDGET_EXHAUSTED in codes:
             raise HaltedError(EndCause.BUDGET)
         raise HaltedError(EndCause.REFUSED if codes else EndCause.QUORUM)
