@@ -57,6 +57,8 @@ class Question:
 def count(question: Question) -> int:
     """The largest number of runs, at most MOST, with which the limit is kept."""
     spent, delta = question.spent, question.delta
+    if spent >= question.limit:
+        return 0
     history = [GaussianEvent(1.0 / gaussian_mu(spent, delta), 1.0, 1)] if spent > 0 else []
 
     def fits(runs: int) -> bool:

@@ -15,8 +15,6 @@ from fedpriv_common.plan import Plan
 
 #: For mini-batch plans: at how many points of a run epsilon is composed; between two, the later (larger) one holds.
 _GRID_POINTS = 10
-#: Discretisation at those points; a tenth of a second each would add up at the interval of record.
-_GRID_INTERVAL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class BudgetMeter:
         budget = self._budgets[bisect_left(self._points, len(run.releases))]
         if run.closed:
             # Nothing is held any more: what is charged is all there will be of this run.
-            spent_for_good = epsilon([*history.charged(), *history.held()], self._delta, _GRID_INTERVAL)
+            spent_for_good = epsilon([*history.charged(), *history.held()], self._delta)
             return Budget(budget.epsilon_run, budget.epsilon_spent, spent_for_good)
         return budget
 
@@ -61,11 +59,11 @@ class BudgetMeter:
         full_batch = all(event.sample_rate == 1.0 for event in (*charges, *charged_by_others, *held_by_others))
         stride = 1 if full_batch else max(1, len(charges) // _GRID_POINTS)
         self._points = sorted({*range(0, len(charges), stride), len(charges)})
-        planned = epsilon([*charged_by_others, *held_by_others, *charges], self._delta, _GRID_INTERVAL)
+        planned = epsilon([*charged_by_others, *held_by_others, *charges], self._delta)
         self._budgets = [
             Budget(
-                epsilon_run=epsilon(charges[:point], self._delta, _GRID_INTERVAL),
-                epsilon_spent=epsilon([*charged_by_others, *charges[:point]], self._delta, _GRID_INTERVAL),
+                epsilon_run=epsilon(charges[:point], self._delta),
+                epsilon_spent=epsilon([*charged_by_others, *charges[:point]], self._delta),
                 epsilon_planned=planned,
             )
             for point in self._points

@@ -34,7 +34,7 @@ from fedpriv_client.privacy.ledger.entries import (
 from fedpriv_client.privacy.ledger.history import History, RunHistory
 from fedpriv_client.privacy.ledger.marker import FileMarker, Marker, read_marker, write_marker
 from fedpriv_client.privacy.ledger.store import LedgerStore, OvertakenError
-from fedpriv_common.accounting import epsilon
+from fedpriv_common.accounting import within
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.plan import Evaluation as PlannedEvaluation
@@ -169,8 +169,8 @@ class Ledger:
                 if known.admit.plan_digest != plan.digest():
                     raise RefusalError(Refusal.REQUEST_CHANGED, f"run {run_id} was admitted with another plan")
                 return
-            total = epsilon([*history.charged(), *history.held(), *plan.events()], delta)
-            if total > epsilon_limit:
+            fits, total = within([*history.charged(), *history.held(), *plan.events()], epsilon_limit, delta)
+            if not fits:
                 raise RefusalError(
                     Refusal.BUDGET_EXHAUSTED, f"epsilon would be {total:.4f} of {epsilon_limit} at delta {delta}"
                 )
