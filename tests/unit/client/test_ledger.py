@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity, Replay, Reserved
-from fedpriv_common.accounting import epsilon
+from fedpriv_common.accounting import coalesce, epsilon
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.plan import Phase
 from tests.unit.client.ledgers import DELTA, IDENTITY, OTHER_PLAN, PLAN, InS3, OnDisk, admit
@@ -312,6 +312,16 @@ class LedgerMachine(RuleBasedStateMachine):
         with self.ledger.reading() as history:
             charged = {(release.run_id, release.round) for release in history.charges()}
             assert epsilon([*history.charged(), *history.held()], DELTA) <= 1.5
+            releases = [each for run in history.runs.values() for each in run.releases.values()]
+            assert tuple(history.charged()) == coalesce(release.event() for release in releases)
+            # Admitted runs are charged or hold all of their plan, but for what closed ones never reserved.
+            open_runs = [run for run in history.runs.values() if not run.closed]
+            planned = [event for run in open_runs for event in run.admit.plan.events()]
+            closed = [each.event() for each in releases if history.runs[each.run_id].closed]
+            assert coalesce([*history.charged(), *history.held()]) == coalesce([*planned, *closed])
+            for run in history.runs.values():
+                others = [each.event() for each in releases if each.run_id != run.admit.run_id]
+                assert tuple(history.charged(but_of=run)) == coalesce(others)
         assert set(self.sent) <= charged
 
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from fedpriv_client.privacy.ledger.history import History
-from fedpriv_common.accounting import GaussianEvent, coalesce, epsilon
+from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.plan import Plan
 
 #: For mini-batch plans: at how many points of a run epsilon is composed; between two, the later (larger) one holds.
@@ -38,9 +38,7 @@ class BudgetMeter:
     def read(self, history: History, run_id: str) -> Budget:
         """The budget with what is charged now."""
         run = history.runs[run_id]
-        others = [run for other, run in history.runs.items() if other != run_id]
-        charged_by_others = coalesce(event for other in others for event in other.charged())
-        held_by_others = coalesce(event for other in others for event in other.held())
+        charged_by_others, held_by_others = history.charged(but_of=run), history.held(but_of=run)
         key = (run_id, charged_by_others, held_by_others)
         if key != self._key:
             self._fill(run.admit.plan, charged_by_others, held_by_others)
@@ -52,9 +50,7 @@ class BudgetMeter:
             return Budget(budget.epsilon_run, budget.epsilon_spent, spent_for_good)
         return budget
 
-    def _fill(
-        self, plan: Plan, charged_by_others: tuple[GaussianEvent, ...], held_by_others: tuple[GaussianEvent, ...]
-    ) -> None:
+    def _fill(self, plan: Plan, charged_by_others: list[GaussianEvent], held_by_others: list[GaussianEvent]) -> None:
         charges = _charges(plan)
         full_batch = all(event.sample_rate == 1.0 for event in (*charges, *charged_by_others, *held_by_others))
         stride = 1 if full_batch else max(1, len(charges) // _GRID_POINTS)

@@ -31,7 +31,7 @@ from fedpriv_client.privacy.ledger.entries import (
     Release,
     now,
 )
-from fedpriv_client.privacy.ledger.history import History, RunHistory
+from fedpriv_client.privacy.ledger.history import History, RunHistory, foreseen
 from fedpriv_client.privacy.ledger.marker import FileMarker, Marker, read_marker, write_marker
 from fedpriv_client.privacy.ledger.store import LedgerStore, OvertakenError
 from fedpriv_common.accounting import within
@@ -324,18 +324,11 @@ class Ledger:
 
 
 def planned_release(plan: Plan, round_number: int, phase: Phase) -> PlannedRelease | PlannedEvaluation:
-    """What the plan foresees for (round, phase): centring in round 0, training in 1…T, evaluation after some of them.
-
-    Raises BAD_REQUEST when it foresees nothing.
-    """
-    if phase is Phase.EVALUATE:
-        if plan.evaluate is not None and round_number in plan.evaluate.at:
-            return plan.evaluate
-    else:
-        planned, first = plan.release(phase), 0 if phase is Phase.CENTRE else 1
-        if planned is not None and first <= round_number < first + planned.rounds:
-            return planned
-    raise RefusalError(Refusal.BAD_REQUEST, f"the plan has no {phase} in round {round_number}")
+    """What the plan foresees for (round, phase); raises BAD_REQUEST when that is nothing."""
+    planned = foreseen(plan, round_number, phase)
+    if planned is None:
+        raise RefusalError(Refusal.BAD_REQUEST, f"the plan has no {phase} in round {round_number}")
+    return planned
 
 
 def _reservation(
