@@ -46,8 +46,8 @@ class ObjectStore:
         """A store on the S3 of the environment. A key that is named by its alias (`alias/…`) is looked up once:
 
         S3's own rules, such as the bucket's policy, compare ARNs. Raises STORE_UNAVAILABLE when that fails. A call
-        that S3 throttles, fails or leaves unanswered for `timeout_s` is made up to `attempts` times, ever later and
-        with jitter.
+        that S3 throttles, fails or leaves unanswered for `timeout_s` is made again up to `attempts` times, ever later
+        and with jitter.
         """
         if kms_key_id.startswith("alias/"):
             try:

@@ -15,9 +15,9 @@ from fedpriv_client.privacy.ledger.store import LedgerStore
 if TYPE_CHECKING:
     from fedpriv_common.store import ObjectStore
 
-#: One call to S3, seconds, and how often it is made before the ledger refuses: well within a round's deadline.
+#: One call to S3, seconds, and how often it is made again before the ledger refuses: well within a round's deadline.
 _TIMEOUT_S: Final = 5.0
-_ATTEMPTS: Final = 4
+_ATTEMPTS: Final = 3
 
 
 def open_ledger(
