@@ -1,5 +1,6 @@
 """The ledger, on disk and in S3: charged before, committed once, never refunded, refused when in doubt."""
 
+import json
 import multiprocessing
 import tempfile
 from contextlib import suppress
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity, Replay, Reserved
 from fedpriv_common.accounting import coalesce, epsilon
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
+from fedpriv_common.lifetime import read_history
 from fedpriv_common.plan import Phase
 from tests.unit.client.ledgers import DELTA, IDENTITY, OTHER_PLAN, PLAN, InS3, OnDisk, admit
 
@@ -390,3 +392,16 @@ def test_a_claim_that_is_not_newer_does_not_hold(place, token):
     admit(ledger)
     assert not ledger.shut_out()
     assert not late.shut_out()
+
+
+def test_what_a_ledger_exports_is_a_history_that_the_planner_reads(tmp_path):
+    ledger = OnDisk(tmp_path).begin()
+    admit(ledger)
+    ledger.reserve("A", 0, Phase.CENTRE, "q")
+    ledger.commit("A", 0, Phase.CENTRE, "q", b"bytes")
+    ledger.reserve("A", 1, Phase.TRAIN, "r")
+    assert ledger.reserve("A", PLAN.rounds, Phase.EVALUATE, "e", epsilon_limit=8.0) == Reserved()
+    history = read_history((json.dumps(line) for line in ledger.export()), "export")
+    with ledger.reading() as own:
+        assert epsilon(history.training, DELTA) == pytest.approx(epsilon(own.charged(), DELTA))
+        assert history.held_out_epsilon == own.held_out_epsilon() > 0

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 import typer
 
+from fedpriv_common import plan_cli
 from fedpriv_common.errors import FedprivError
 
 app = typer.Typer(
@@ -24,8 +25,8 @@ def _root() -> None:
 
 def main() -> None:
     """Run the command line; a FedprivError becomes one line on standard error and its exit status."""
-    for entry in entry_points(group="fedpriv.commands"):
-        commands: typer.Typer = entry.load()
+    installed: list[typer.Typer] = [entry.load() for entry in entry_points(group="fedpriv.commands")]
+    for commands in (plan_cli.app, *installed):
         for command in commands.registered_commands:
             app.registered_commands.append(command)
         for group in commands.registered_groups:

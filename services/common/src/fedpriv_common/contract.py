@@ -55,8 +55,11 @@ class Feature(BaseModel):
 
     def standardise(self, values: FloatArray) -> FloatArray:
         """Map raw values, shape (n,), to z = 2·t((x−lo)/(hi−lo)) − 1 in [−1, 1]; NaN becomes the default."""
-        default = 0.0 if self.default is None else float(self._spread(np.array([self.default]))[0])
-        return np.where(np.isnan(values), default, self._spread(values))
+        return np.where(np.isnan(values), self.standardised_default(), self._spread(values))
+
+    def standardised_default(self) -> float:
+        """The z that stands in for a missing cell."""
+        return 0.0 if self.default is None else float(self._spread(np.array([self.default]))[0])
 
     def _spread(self, values: FloatArray) -> FloatArray:
         scaled = (np.clip(values, self.lo, self.hi) - self.lo) / (self.hi - self.lo)

@@ -58,6 +58,8 @@ class ErrorCode(StrEnum):
     AUDIT_FAILED = "AUDIT_FAILED"
     BAD_AUDIT = "BAD_AUDIT"
     NO_SUCH_REQUEST = "NO_SUCH_REQUEST"
+    BUDGET_TOO_SMALL = "BUDGET_TOO_SMALL"
+    BAD_HISTORY = "BAD_HISTORY"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

@@ -208,6 +208,11 @@ class Plan(_Frozen):
         return digest(self.model_dump(mode="json"))
 
 
+def default_delta(nominal_size: int) -> float:
+    """min(1e-5, 1/(10·N)): a δ of 1/N would still allow giving away one whole record."""
+    return min(1e-5, 1.0 / (10 * nominal_size))
+
+
 def centre_bound(n_features: int) -> float:
     """R = 0.4·√d, the norm to which a record's features are clipped in the centring round."""
     return 0.4 * math.sqrt(n_features)

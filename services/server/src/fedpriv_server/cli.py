@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,9 +45,11 @@ def run(
     ] = False,
 ) -> None:
     """Start a run."""
+    from fedpriv_common.run_options import run_settings
     from fedpriv_server.operator_client import require_finished
 
-    settings = _settings(
+    settings = run_settings(
+        "fedpriv run",
         name=name,
         recipe=recipe,
         epsilon=epsilon,
@@ -119,21 +121,3 @@ def _client(server: str, authority: Path | None, key_file: Path) -> OperatorClie
 
     address = server if "://" in server else f"https://{server}"
     return OperatorClient(address, read_secret(key_file, "operator key"), authority)
-
-
-def _settings(**options: Any) -> Any:
-    """RunSettings of the options that were given; raises RUN_REFUSED naming each that is not allowed."""
-    from pydantic import ValidationError
-
-    from fedpriv_common.errors import ErrorCode, FedprivError
-    from fedpriv_common.plan import RunSettings
-
-    try:
-        return RunSettings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        faults = "; ".join(
-            f"--{'-'.join(str(part) for part in fault['loc']).replace('_', '-').removesuffix('-s') or 'settings'}: "
-            f"{fault['msg']}"
-            for fault in error.errors(include_url=False)
-        )
-        raise FedprivError(ErrorCode.RUN_REFUSED, f"{faults}.", "`fedpriv run --help` lists the options.") from None

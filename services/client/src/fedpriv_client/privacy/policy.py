@@ -28,7 +28,7 @@ from fedpriv_common.canonical import digest
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.model import ModelKind
-from fedpriv_common.plan import Plan, Recipe
+from fedpriv_common.plan import Plan, Recipe, default_delta
 
 #: Most that one run may plan where the site's file does not say, unless the lifetime budget is smaller.
 _RUN_EPSILON = 3.0
@@ -84,7 +84,7 @@ class Policy(BaseModel):
 
     def delta_for(self, contract: DataContract) -> float:
         """The δ under which the data set's lifetime is accounted."""
-        return self.delta if self.delta is not None else min(1e-5, 1.0 / (10 * contract.nominal_size))
+        return self.delta if self.delta is not None else default_delta(contract.nominal_size)
 
     def digest(self) -> str:
         """SHA-256 of the policy's canonical form."""

@@ -1,0 +1,34 @@
+"""Run settings from command-line options, for every command that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.plan import RunSettings
+
+
+def run_settings(command: str, **options: Any) -> RunSettings:
+    """RunSettings of the options that were given; raises RUN_REFUSED naming each that is not allowed."""
+    with refusing_options(command):
+        return RunSettings(**{name: value for name, value in options.items() if value is not None})
+
+
+@contextmanager
+def refusing_options(command: str, names: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Turn what a model declines into RUN_REFUSED that names the options; `names` are those not called as the field."""
+    try:
+        yield
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False):
+            field = "-".join(str(part) for part in fault["loc"]) or "settings"
+            option = (names or {}).get(field, field.replace("_", "-").removesuffix("-s"))
+            faults.append(f"--{option}: {fault['msg']}")
+        raise FedprivError(
+            ErrorCode.RUN_REFUSED, f"{'; '.join(faults)}.", f"`{command} --help` lists the options."
+        ) from None
