@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
     NO_SUCH_REQUEST = "NO_SUCH_REQUEST"
     BUDGET_TOO_SMALL = "BUDGET_TOO_SMALL"
     BAD_HISTORY = "BAD_HISTORY"
+    LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

@@ -21,7 +21,10 @@ NO_HASH = "0" * 64
 
 
 def now() -> datetime:
-    """The time an entry is stamped with; informative only, order comes from `seq`."""
+    """The time an entry is stamped with, for people who read the ledger.
+
+    Nothing is decided by it: order comes from `seq` and the chain, so a clock that goes backwards changes nothing.
+    """
     return datetime.now(UTC)
 
 

@@ -107,18 +107,26 @@ class Ledger:
         """Write the genesis entry, then its marker, which lives outside the ledger's storage; a path stands for a file.
 
         A beginning that was interrupted is completed; a ledger that was begun is opened; one that was used and has
-        lost its marker is refused.
+        lost its marker is refused. Raises LEDGER_UNWRITABLE when the disk takes neither.
         """
         marker = FileMarker(marker) if isinstance(marker, Path) else marker
-        if marker.read() is None:
-            with suppress(OvertakenError), store.exclusive():  # overtaken: someone else has begun it
+        try:
+            if marker.read() is None:
+                with suppress(OvertakenError), store.exclusive():  # overtaken: someone else has begun it
+                    history = verify(store)
+                    if history.seq < 0:
+                        nonce = secrets.token_hex(16)
+                        genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), nonce=nonce, **vars(identity))
+                        store.append(0, genesis.body())
                 history = verify(store)
-                if history.seq < 0:
-                    genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), nonce=secrets.token_hex(16), **vars(identity))
-                    store.append(0, genesis.body())
-            history = verify(store)
-            if history.seq == 0 and history.genesis is not None:
-                write_marker(marker, history.genesis)
+                if history.seq == 0 and history.genesis is not None:
+                    write_marker(marker, history.genesis)
+        except (sqlite3.Error, OSError) as error:
+            raise FedprivError(
+                ErrorCode.LEDGER_UNWRITABLE,
+                f"The ledger or its marker at {marker} cannot be written ({error}).",
+                "Free disk space or let this user write there, then begin it again: what was begun is completed.",
+            ) from None
         return cls.open(store, marker, identity)
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,12 +48,23 @@ class FileMarker:
             return None
 
     def write(self, content: bytes) -> None:
-        """Make the file unless it is there."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), self._path.open("xb") as file:
-            file.write(content + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Make the file unless it is there; a crash or a full disk leaves all of it or nothing."""
+        if self._path.exists():
+            return
+        folder = self._path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / f".{self._path.name}.{secrets.token_hex(4)}"
+        try:
+            with written.open("xb") as file:
+                file.write(content + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            written.replace(self._path)  # two that begin one ledger at the same time write the same
+        finally:
+            written.unlink(missing_ok=True)
+        synced = os.open(folder, os.O_RDONLY)
+        os.fsync(synced)
+        os.close(synced)
 
 
 class ObjectMarker:

@@ -1,7 +1,13 @@
-"""The ledger on the site's own disk: SQLite, write-ahead log, synchronous=FULL."""
+"""The ledger on the site's own disk: SQLite, write-ahead log, synchronous=FULL.
+
+Every COMMIT appends to the log and waits for fsync before it returns, and before others can read what it wrote: what
+was read or answered from is on the disk. A COMMIT that fails, as on a full disk, has written nothing that is believed;
+the next try starts afresh.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +42,9 @@ class SqliteStore:
         self.path = path
         self._connection = connection
         self._token: int | None = None
+        self._files = self._identify_files()
+        #: The last entry that was read.
+        self._last = (-1, b"")
 
     @classmethod
     def create(cls, path: Path) -> SqliteStore:
@@ -43,7 +52,10 @@ class SqliteStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         store = cls._connect(path)
-        store._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        try:
+            store._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except sqlite3.Error as error:
+            raise _fault(path, error) from None
         return store
 
     @classmethod
@@ -69,11 +81,10 @@ class SqliteStore:
             )
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the disk's own cache
             written_as = connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
-            raise FedprivError(
-                ErrorCode.LEDGER_INVALID, f"{path} cannot be opened as a ledger ({error}).", "Restore it from backup."
-            ) from None
+            raise _fault(path, error) from None
         if written_as > _FORMAT:
             connection.close()
             raise FedprivError(
@@ -86,22 +97,19 @@ class SqliteStore:
     def claim(self, token: int) -> int:
         """Shut out every holder with a lower token; returns the highest token before, −1 if there was none.
 
-        Raises LEDGER_BUSY when another process holds the write lock and does not let go.
+        Raises LEDGER_BUSY when another process holds the write lock and does not let go, LEDGER_UNWRITABLE when the
+        disk does not take the claim.
         """
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise FedprivError(
-                ErrorCode.LEDGER_BUSY,
-                f"The ledger at {self.path} is being written by another process ({error}).",
-                "End that process if it hangs; nothing was changed.",
-            ) from None
-        self._connection.execute(_HOLDER)
-        before = self._newest_token()
+            with self._transaction():
+                self._connection.execute(_HOLDER)
+                before = self._newest_token()
+                if before < token:
+                    self._connection.execute("INSERT OR REPLACE INTO holder (only, token) VALUES (1, ?)", (token,))
+        except sqlite3.Error as error:
+            raise _fault(self.path, error) from None
         if before < token:
-            self._connection.execute("INSERT OR REPLACE INTO holder (only, token) VALUES (1, ?)", (token,))
             self._token = token
-        self._connection.execute("COMMIT")
         return before
 
     def shut_out(self) -> bool:
@@ -114,20 +122,50 @@ class SqliteStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold SQLite's write lock; commits on leaving, rolls back on an exception."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        """Hold SQLite's write lock; commits on leaving, rolls back on an exception.
+
+        Raises OSError when the files that were opened are no longer the ones at the ledger's path: what was written
+        would be gone with the next start.
+        """
+        with self._transaction():
             if self.shut_out():
                 raise LedgerHeldError(f"{self.path} is held under a newer token than {self._token}")
             yield
+        if self._identify_files() != self._files:
+            raise OSError(f"{self.path} or its -wal was replaced while it was open: restore the newest, then restart")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # After some failures, as on a full disk, SQLite has rolled back by itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+
+    def _identify_files(self) -> tuple[tuple[int, int], ...]:
+        """Device and inode of the database and its log; as long as this connection is open, nobody replaces them."""
+        found = [os.stat(f"{self.path}{suffix}") for suffix in ("", "-wal")]  # noqa: PTH116 - no path of its own
+        return tuple((file.st_dev, file.st_ino) for file in found)
 
     def read(self, after: int) -> Iterator[tuple[int, bytes]]:
-        """Entries with a sequence number above `after`, in order."""
-        yield from self._connection.execute("SELECT seq, body FROM entries WHERE seq > ? ORDER BY seq", (after,))
+        """Entries with a sequence number above `after`, in order.
+
+        Raises ValueError when the last one that was read before is not there any more, as after an older copy was
+        written over the file.
+        """
+        last = self._last[0]
+        goes_on = after >= last >= 0
+        first = last if goes_on else after + 1
+        rows = self._connection.execute("SELECT seq, body FROM entries WHERE seq >= ? ORDER BY seq", (first,))
+        if goes_on and next(rows, None) != self._last:
+            raise ValueError(f"entry {last} is gone or changed: another copy was written over {self.path}")
+        for seq, body in rows:
+            self._last = seq, body
+            yield seq, body
 
     def append(self, seq: int, body: bytes, reply: tuple[str, bytes] | None = None) -> None:
         """Add an entry and, with it, a reply."""
@@ -143,3 +181,28 @@ class SqliteStore:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+#: SQLite's primary result codes for files that are at fault themselves, and for a lock that others hold.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _fault(path: Path, error: sqlite3.Error) -> FedprivError:
+    """What a person must do about an SQLite error at a ledger."""
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary in _LOCKED:
+        return FedprivError(
+            ErrorCode.LEDGER_BUSY,
+            f"The ledger at {path} is being written by another process ({error}).",
+            "End that process if it hangs; nothing was changed.",
+        )
+    if primary in _DAMAGED:
+        return FedprivError(
+            ErrorCode.LEDGER_INVALID, f"{path} cannot be opened as a ledger ({error}).", "Restore it from backup."
+        )
+    return FedprivError(
+        ErrorCode.LEDGER_UNWRITABLE,
+        f"The ledger at {path} cannot be written ({error}).",
+        "Free disk space, or let this user write the file and its folder; nothing was changed.",
+    )
