@@ -30,6 +30,7 @@ from fedpriv_client.privacy.policy import load_policy
 from fedpriv_client.settings import PLACEHOLDER
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import load_contract
+from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.rounding import round_down, round_up
 
 app = typer.Typer()
@@ -38,6 +39,30 @@ ledger_app = typer.Typer(help="The site's privacy ledger.", no_args_is_help=True
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(approve_app, name="approve")
+
+
+@app.command("audit")
+def audit(
+    out: Annotated[Path | None, typer.Option(help="JSON file for the result, which a statement can quote.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer canaries, no seeded defects: a quarter of it.")] = False,
+) -> None:
+    """Prove by experiment, on generated records, that this site's code keeps its claim; exits non-zero if not."""
+    from fedpriv_client.audit.run import run_audit  # torch takes seconds to import
+    from fedpriv_client.audit.show import show
+
+    errors = Console(stderr=True)
+    with errors.status("audit") as status:
+        result = run_audit(quick=quick, progress=lambda step: status.update(f"audit: {step}"))
+    show(result, Console())
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if result.verdict == "failed":
+        raise FedprivError(
+            ErrorCode.AUDIT_FAILED,
+            f"This code does not keep its claim, or a fault in it would go unnoticed: {', '.join(result.failures())}.",
+            "Release nothing with it until this is understood; docs/explanation-audit.md says what each check means.",
+        )
 
 
 @data_app.command("demo")
