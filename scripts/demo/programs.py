@@ -56,6 +56,7 @@ def server(places: Places, ports: Ports, kms_key: str) -> Program:
         "FEDPRIV_OPERATOR_KEY_HASH": str(places.hub.operator_key_hash),
         "FEDPRIV_BUCKET": BUCKET,
         "FEDPRIV_KMS_KEY_ID": kms_key,
+        "FEDPRIV_STATEMENT_KEY": str(places.hub.statement_key),
         "FEDPRIV_STATE_DIR": str(places.state("server")),
         "FEDPRIV_CONTRACT": CONTRACT,
         "FEDPRIV_VALIDATION": str(places.validation),

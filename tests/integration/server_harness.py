@@ -151,6 +151,7 @@ class Server:
             "FEDPRIV_OPERATOR_KEY_HASH": str(self.hub.operator_key_hash),
             "FEDPRIV_BUCKET": self.store.bucket,
             "FEDPRIV_KMS_KEY_ID": self.store.kms_key_id,
+            "FEDPRIV_STATEMENT_KEY": str(self.hub.statement_key),
             "FEDPRIV_STATE_DIR": str(self.folder / "state"),
             "FEDPRIV_PROMETHEUS_PORT": str(self.prometheus_port),
             **self.extra,

@@ -114,7 +114,8 @@ def everything(store: ObjectStore, run_id: str) -> set[str]:
 
 def complete(rounds: int = 6) -> set[str]:
     run_id = "run"
-    expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id), keys.statement(run_id)}
+    expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id)}
+    expected |= {keys.statement(run_id), keys.statement_page(run_id)}
     expected |= {keys.admission(run_id, site) for site in SITES}
     for number in range(rounds + 1):
         phase = Phase.TRAIN if number else Phase.CENTRE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from fedpriv_common.records import (
     RunInfo,
     RunState,
 )
+from fedpriv_common.statement.sign import read_public_key
+from fedpriv_common.statement.verify import parse, verify
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.table import read_csv
 from fedpriv_common.wire import Operation, Reply, Request, encode_array
@@ -41,7 +42,8 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
     assert status.warning is None
 
     prefix = keys.run_prefix(run_id)
-    expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id), keys.statement(run_id)}
+    expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id)}
+    expected |= {keys.statement(run_id), keys.statement_page(run_id)}
     expected |= {keys.admission(run_id, site) for site in SITES}
     for number in range(5):
         phase = Phase.TRAIN if number else Phase.CENTRE
@@ -87,11 +89,13 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
     assert (end.state, end.cause, end.rounds) == (RunState.FINISHED, EndCause.COMPLETE, 4)
     assert end.model_digest == sha256_hex(model)
     assert end.metrics == record.metrics == status.metrics
-    statement = json.loads(read(store, keys.statement(run_id)))
-    assert statement["signed"] is False
-    assert statement["signatures"] == []
-    assert [site["site"] for site in statement["sites"]] == list(SITES)
-    assert statement["sites"][0]["entries_planned"] == {"centre": 1, "train": 4}
+
+    # Light sites sign nothing: the hub does, and says what it has on their word only.
+    body = read(store, keys.statement(run_id))
+    report = verify(body, read_public_key(server.hub.statement_public_key), {}, unsigned=set(SITES), model=model)
+    assert report.first_failure is None
+    assert [(section.site, section.signed) for section in parse(body).statement.sections] == [(s, None) for s in SITES]
+    assert "did not answer the end of the run" in read(store, keys.statement_page(run_id)).decode()
     closed = RoundClosed.model_validate_json(read(store, keys.round_closed(run_id, 4)))
     assert closed.expected == closed.received == SITES
 

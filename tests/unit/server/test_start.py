@@ -40,6 +40,7 @@ def start(hub: Hub, folder: Path, **changes: str) -> subprocess.CompletedProcess
         "OPERATOR_KEY_HASH": str(hub.operator_key_hash),
         "BUCKET": "bucket",
         "KMS_KEY_ID": "key",
+        "STATEMENT_KEY": str(hub.statement_key),
         "STATE_DIR": str(folder / "state"),
         "PROMETHEUS_PORT": "0",
         **changes,
@@ -61,6 +62,8 @@ def start(hub: Hub, folder: Path, **changes: str) -> subprocess.CompletedProcess
         ({"TLS_KEY": __file__}, ErrorCode.BAD_KEY, "are not a certificate and its key"),
         ({"CONTRACT": "/nowhere.yaml"}, ErrorCode.BAD_CONTRACT, "/nowhere.yaml"),
         ({"VALIDATION": "/nowhere.csv"}, ErrorCode.DATA_FORMAT, "/nowhere.csv"),
+        ({"STATEMENT_KEY": "-"}, ErrorCode.BAD_SETTING, "FEDPRIV_STATEMENT_KEY: Field required"),
+        ({"STATEMENT_KEY": __file__}, ErrorCode.BAD_KEY, "is no Ed25519 private key"),
         ({"STATE_DIR": f"{__file__}/state"}, ErrorCode.BAD_SETTING, "FEDPRIV_STATE_DIR"),
     ],
 )

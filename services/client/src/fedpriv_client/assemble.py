@@ -9,16 +9,20 @@ from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.data.site_data import load_site_data
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.opening import open_marker, open_store
+from fedpriv_client.privacy.part import Signatory
 from fedpriv_client.privacy.policy import Policy, load_policy
 from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.settings import SiteSettings
 from fedpriv_client.site import Releases, Site
 from fedpriv_common.accounting import epsilon
+from fedpriv_common.audit_result import load_audit
 from fedpriv_common.contract import DataContract, load_contract
 from fedpriv_common.plan import Plan
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
     from fedpriv_client.lease import Lease
 
 
@@ -47,9 +51,12 @@ class Assembled:
             return epsilon(history.charged(), self.policy.delta_for(self.contract))
 
 
-def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
+def assemble(
+    settings: SiteSettings, lease: Lease | None = None, node_key: EllipticCurvePrivateKey | None = None
+) -> Assembled:
     """Open contract, policy, ledger and data; raises their FedprivError. Does not import torch.
 
+    The node key signs the site's parts of privacy statements; without it there are none.
     With a lease, the ledger is claimed under its token first: whoever held the partition before writes no more.
     """
     contract = load_contract(settings.contract)
@@ -84,4 +91,7 @@ def assemble(settings: SiteSettings, lease: Lease | None = None) -> Assembled:
         return Trainer(plan, data, SystemRandomness())
 
     requests = RunRequests(settings.state_dir, settings.server)
-    return Assembled(Site(contract, policy, ledger, make_trainer, requests), contract, policy, ledger, lease)
+    audit = None if settings.audit is None else load_audit(settings.audit)
+    signatory = Signatory(settings.site, node_key, settings.image_digest, audit) if node_key else None
+    site = Site(contract, policy, ledger, make_trainer, requests, signatory)
+    return Assembled(site, contract, policy, ledger, lease)

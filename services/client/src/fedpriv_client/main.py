@@ -73,8 +73,9 @@ def _serve(settings: SiteSettings, figures: SiteFigures, show_figures: Callable[
 
     # The lease, where there is one, says who is the only process; a former holder may still have the folder open.
     state = StateDir(settings.state_dir, alone=lease is None)
-    fleet = Fleet(settings.server, read_authority(settings.ca), read_node_key(settings.node_key))
-    assembled = assemble(settings, lease)
+    node_key = read_node_key(settings.node_key)
+    fleet = Fleet(settings.server, read_authority(settings.ca), node_key)
+    assembled = assemble(settings, lease, node_key)
     show_figures()
     node = Node(fleet, SiteApp(assembled.site, figures.replied), state, figures.online, assembled.require_lease)
 

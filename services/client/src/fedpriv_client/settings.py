@@ -66,6 +66,13 @@ class SiteSettings(ServiceSettings):
         IPv4Address("127.0.0.1")
     )
     prometheus_port: Annotated[int, Field(ge=0, le=65_535, description="0: off")] = 9464
+    image_digest: Annotated[
+        str | None,
+        Field(pattern=r"^sha256:[0-9a-f]{64}$", description="digest of the image that runs, for privacy statements"),
+    ] = None
+    audit: Annotated[
+        Path | None, Field(description="result of `fedpriv audit` that privacy statements are to quote")
+    ] = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("site")

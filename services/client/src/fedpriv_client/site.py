@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -17,11 +19,14 @@ from pydantic import ValidationError
 
 from fedpriv_client.privacy.budget import BudgetMeter
 from fedpriv_client.privacy.ledger.ledger import Ledger, Replay, Reserved, Skipped, planned_release
+from fedpriv_client.privacy.part import Signatory
 from fedpriv_client.privacy.policy import Policy
 from fedpriv_client.privacy.requests import RunRequests
+from fedpriv_common.canonical import canonical_json
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.plan import APP, Phase, Plan
+from fedpriv_common.statement.schema import Timing
 from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
 
 log = logging.getLogger(__name__)
@@ -55,8 +60,10 @@ class Site:
         ledger: Ledger,
         make_trainer: Callable[[Plan], Releases],
         requests: RunRequests,
+        signatory: Signatory | None = None,
     ) -> None:
-        """`requests`: where runs that a person has to approve wait for it."""
+        """`requests`: where runs that a person has to approve wait for it. Without a `signatory`, the site adds
+        nothing to privacy statements."""
         self._contract = contract
         self._policy = policy
         self._ledger = ledger
@@ -65,6 +72,8 @@ class Site:
         self._delta = policy.delta_for(contract)
         self._meter = BudgetMeter(self._delta)
         self._run: tuple[str, _Run] | None = None
+        self._signatory = signatory
+        self._started, self._overran = datetime.now(UTC), Counter[str]()
 
     def handle(self, request: Request) -> Reply:
         """Answer a request. A refusal becomes its code; its detail goes to the local log and no further."""
@@ -102,7 +111,7 @@ class Site:
             case Operation.CLOSE:
                 self._requests.drop(request.run_id)
                 self._ledger.close(request.run_id)
-                return Reply(code=OK, facts=self._facts(request.run_id))
+                return Reply(code=OK, facts=self._facts(request.run_id), part=self._part(request.run_id))
 
     def _admit(self, request: Request) -> None:
         try:
@@ -148,6 +157,7 @@ class Site:
         if remaining > 0:
             time.sleep(remaining)
         else:
+            self._overran[request.run_id] += 1
             log.warning("reply_overran", extra={"run_id": request.run_id, "round": request.round})
         return Reply(code=OK, payload=payload, facts=facts)
 
@@ -168,6 +178,15 @@ class Site:
                 return b""
             case Reserved():
                 return self._ledger.commit(*where, encode_array(compute()))
+
+    def _part(self, run_id: str) -> str:
+        """This site's signed part of the run's privacy statement, as JSON."""
+        if self._signatory is None:
+            return ""
+        timing = Timing(overran=self._overran[run_id], counted_since=self._started)
+        with self._ledger.reading() as history:
+            signed = self._signatory.sign(history, run_id, self._contract, self._policy, timing)
+        return canonical_json(signed.model_dump(mode="json")).decode()
 
     def _serving(self, run_id: str) -> _Run:
         """The run's plan as the ledger has it, so that a restarted site goes on, and a trainer for it."""

@@ -52,6 +52,16 @@ def statement(run_id: str) -> str:
     return f"{run_prefix(run_id)}statement.json"
 
 
+def statement_page(run_id: str) -> str:
+    """The same for people, as a page."""
+    return f"{run_prefix(run_id)}statement.html"
+
+
+def part(run_id: str, site: str) -> str:
+    """A site's signed part of the statement."""
+    return f"{run_prefix(run_id)}parts/{site}.json"
+
+
 def run_end(run_id: str) -> str:
     """The run's terminal state."""
     return f"{run_prefix(run_id)}end.json"

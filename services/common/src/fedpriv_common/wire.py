@@ -145,11 +145,13 @@ OK = "OK"
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One message from a site: `code` is OK or a Refusal; `payload` the float64 bytes of a charged release."""
+    """One message from a site: `code` is OK or a Refusal; `payload` the float64 bytes of a charged release; `part`,
+    at a run's close, the JSON of the site's SignedPart of the privacy statement."""
 
     code: str
     payload: bytes = b""
     facts: SiteFacts | None = None
+    part: str = ""
 
     def to_fields(self) -> dict[str, Field]:
         """The reply as ConfigRecord fields."""
@@ -157,6 +159,7 @@ class Reply:
             "code": self.code,
             "payload": self.payload,
             "facts": self.facts.model_dump_json() if self.facts else "",
+            "part": self.part,
         }
 
     @classmethod
@@ -170,7 +173,7 @@ class Reply:
             parsed = SiteFacts.model_validate_json(facts) if facts else None
         except ValidationError as error:
             raise ValueError(f"facts: {error.error_count()} faults") from None
-        return cls(code=code, payload=_take(fields, "payload", bytes), facts=parsed)
+        return cls(code=code, payload=_take(fields, "payload", bytes), facts=parsed, part=_take(fields, "part", str))
 
 
 def _take(fields: Mapping[str, object], name: str, kind: type[T]) -> T:

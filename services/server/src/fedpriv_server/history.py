@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from fedpriv_common import keys
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, Admission, MetricRecord, RunEnd, RunInfo
+from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
 from fedpriv_server.checkpoint import decode_checkpoint
 from fedpriv_server.hub import Progress
@@ -74,6 +75,13 @@ def read_progress(archive: Archive, info: RunInfo) -> Progress:
             if body is not None:
                 admission = Admission.model_validate_json(body)
                 admissions[admission.site] = admission
+    parts = {}
+    for key in known:
+        if key.startswith(f"{keys.run_prefix(info.run_id)}parts/"):
+            body = archive.get(key)
+            with contextlib.suppress(ValidationError):  # without it the site has no part, which the statement says
+                signed = SignedPart.model_validate_json(body or b"")
+                parts[signed.part.site] = signed
     checkpoints = [key for key in known if key.startswith(f"{keys.run_prefix(info.run_id)}checkpoints/")]
     iterate, metrics = None, {}
     if checkpoints:
@@ -82,7 +90,7 @@ def read_progress(archive: Archive, info: RunInfo) -> Progress:
     if iterate is not None and iterate.round > 0:
         body = archive.get(keys.record(info.run_id, iterate.round, GLOBAL, Phase.EVALUATE))
         metrics = {} if body is None else MetricRecord.model_validate_json(body).metrics
-    return Progress(admissions, iterate, metrics, frozenset(known))
+    return Progress(admissions, iterate, metrics, frozenset(known), parts)
 
 
 def _ended(info: RunInfo, end: RunEnd) -> RunStatus:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from fedpriv_common.contract import DataContract
 from fedpriv_common.records import Admission
+from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
 from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
+from fedpriv_server.statements import Statements
 from fedpriv_server.strategy import Iterate
 from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
@@ -28,6 +30,7 @@ class Hub:
     public: PublicSet | None
     prometheus: Prometheus
     unclosed: Unclosed
+    statements: Statements
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Progress:
     iterate: Iterate | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    parts: dict[str, SignedPart] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Final
 
 from fedpriv_common.contract import load_contract
 from fedpriv_common.log import configure_logging
 from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_common.stamp import stamp
+from fedpriv_common.statement.schema import Software
 from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hash
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.settings import ServerSettings
 from fedpriv_server.unclosed import Unclosed
+
+#: What a privacy statement names of the server's software.
+_PACKAGES: Final = ("cryptography", "dp-accounting", "flwr", "numpy", "scipy")
 
 
 def main() -> None:
@@ -37,12 +42,16 @@ def run(settings: ServerSettings) -> None:
     # Imported here: Flower takes seconds to load, and nobody should wait for them to read of a wrong path.
     from fedpriv_common.store import ObjectStore
     from fedpriv_server.evaluation import PublicSet
+    from fedpriv_server.notary import open_notary
     from fedpriv_server.server import Parts, serve
+    from fedpriv_server.statements import Statements
 
     quiet_flower()
     public = PublicSet.read(settings.validation, contract) if settings.validation else None
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
-    serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, unclosed, store, prometheus))
+    software = Software.of("fedpriv-server", _PACKAGES, settings.image_digest)
+    statements = Statements(settings.state_dir / "unsigned", open_notary(settings.statement_key), sites, software)
+    serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, unclosed, statements, store, prometheus))
 
 
 def quiet_libraries() -> None:

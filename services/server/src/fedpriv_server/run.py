@@ -33,6 +33,7 @@ from fedpriv_common.records import (
     RunInfo,
     RunState,
 )
+from fedpriv_common.statement.schema import Outcome
 from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
 from fedpriv_server.board import Board
 from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint, encode_model
@@ -42,6 +43,7 @@ from fedpriv_server.journal import Journal, as_object
 from fedpriv_server.outbox import StoredObject
 from fedpriv_server.round_objects import round_objects
 from fedpriv_server.statement import make_statement
+from fedpriv_server.statements import PART_BYTES
 from fedpriv_server.status import RunStatus
 from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
 
@@ -81,6 +83,7 @@ class Run:
         seed = hashlib.sha256(info.run_id.encode()).digest()
         self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
         self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
+        self._parts = dict(self._progress.parts)
         self._training: asyncio.Task[None] | None = None
         self._cancelled = False
 
@@ -170,15 +173,16 @@ class Run:
                 self._event(EventKind.AWAITING_APPROVAL, site, None)
 
             plan, unclosed = canonical_json(self._plan.model_dump(mode="json")).decode(), self._hub.unclosed
+            # A site that holds the budget of a run that is over might decline this one for it.
+            first = {site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites}
             answers = await self._exchange.ask(
                 {site: self._request(site, Operation.ADMIT, plan=plan) for site in self._sites},
                 accept,
-                payload_bytes=0,
+                payload_bytes=PART_BYTES if any(first.values()) else 0,
                 deadline_s=self.info.settings.admission_deadline_s,
                 quorum=self._quorum,
                 grace_s=_ADMISSION_GRACE_S,
-                # A site that holds the budget of a run that is over might decline this one for it.
-                first={site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites},
+                first=first,
                 heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in _CLOSED else None,
                 again=(Refusal.APPROVAL_NEEDED,),
                 waits=waits,
@@ -272,8 +276,8 @@ class Run:
         ]
         answers = await self._exchange.ask(
             {site: self._close_request(site, self.info.run_id) for site in asked},
-            self._accept_facts,
-            payload_bytes=0,
+            self._accept_close,
+            payload_bytes=PART_BYTES,
             deadline_s=_CLOSE_DEADLINE_S,
             quorum=0,
         )
@@ -282,6 +286,8 @@ class Run:
             if reply.facts is not None:
                 self._note(site, OK, reply.facts)
                 objects.append(self._hub.witness.to_object(site, reply.facts))
+            if reply.part:
+                objects.append(as_object(keys.part(self.info.run_id, site), self._parts[site]))
         self._journal.write(objects)
         unheard = [site for site in asked if site not in answers.replies and answers.refused.get(site) not in _CLOSED]
         if unheard:
@@ -295,9 +301,10 @@ class Run:
         if self._iterate.round > 0:
             model = encode_model(self.info, self._iterate, self._hub.contract)
             model_digest = sha256_hex(model)
-            statement = make_statement(self.info, self._board.facts, model_digest)
             objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
-            objects.append(StoredObject(keys.statement(run_id), canonical_json(statement)))
+            objects += await self._statement(
+                model_digest, Outcome(state=state, cause=cause, rounds=self._iterate.round)
+            )
         end = RunEnd(
             run_id=run_id,
             ended_at=datetime.now(UTC),
@@ -320,6 +327,21 @@ class Run:
         self._board.end = end
         self._hub.prometheus.run_ended(run_id, state)
         self._board.changed()
+
+    async def _statement(self, model_digest: str, outcome: Outcome) -> list[StoredObject]:
+        """The signed statement and its page; nothing while the key that signs is away."""
+        hub = self._hub
+
+        def sign() -> list[StoredObject]:
+            facts, server = self._board.facts, hub.statements.server
+            return hub.statements.sign(
+                make_statement(self.info, hub.contract, outcome, facts, self._parts, model_digest, server)
+            )
+
+        signed = await asyncio.to_thread(sign)
+        if not signed:
+            self._board.warning = "the privacy statement waits for its signature: the server signs and sends it later"
+        return signed
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -356,6 +378,11 @@ class Run:
         if reply.facts is None:
             raise ValueError("a reply without facts")
         self._hub.witness.accept(site, reply.facts)
+
+    def _accept_close(self, site: str, reply: Reply) -> None:
+        self._accept_facts(site, reply)
+        if reply.part:
+            self._parts[site] = self._hub.statements.take_part(self.info, site, reply.part)
 
     def _note(self, site: str, code: str, facts: SiteFacts | None) -> None:
         self._board.note(site, code, facts)

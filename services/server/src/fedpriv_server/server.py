@@ -25,6 +25,7 @@ from fedpriv_server.outbox import Outbox
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.runs import Runs
+from fedpriv_server.statements import Statements
 from fedpriv_server.superlink import SuperLink
 from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
@@ -52,6 +53,7 @@ class Parts:
     listener: socket.socket
     outbox: Outbox
     unclosed: Unclosed
+    statements: Statements
     store: ObjectStore
     prometheus: Prometheus
 
@@ -70,6 +72,7 @@ def serve(parts: Parts) -> None:
         public=parts.public,
         prometheus=parts.prometheus,
         unclosed=parts.unclosed,
+        statements=parts.statements,
     )
     runs = Runs(hub)
     config = uvicorn.Config(
@@ -86,11 +89,13 @@ def serve(parts: Parts) -> None:
     config.ssl = parts.tls
     writer = Writer(parts.outbox, parts.store, parts.prometheus.writer)
     writer.start()
+    parts.statements.start(archive)
     address = parts.listener.getsockname()
     log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(parts.sites)})
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(_Server(config, postbox.release), parts.listener, runs))
     archive.stop()
+    parts.statements.stop()
     writer.stop(_FLUSH_S)
     log.info("stopped")
 

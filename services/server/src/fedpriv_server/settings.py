@@ -21,8 +21,16 @@ class ServerSettings(ServiceSettings):
     operator_key_hash: Annotated[Path, Field(description="file with the SHA-256 of the operator key, hexadecimal")]
     bucket: Annotated[str, Field(min_length=3, max_length=63)]
     kms_key_id: Annotated[str, Field(min_length=1)]
+    statement_key: Annotated[
+        str,
+        Field(min_length=1, description="signs privacy statements: Ed25519 private key, PEM, or alias or ARN in KMS"),
+    ]
     state_dir: Annotated[Path, Field(description="what still has to reach the bucket; must outlive the process")]
     contract: str = "breast-cancer-wisconsin"
     validation: Annotated[Path | None, Field(description="public validation set, CSV")] = None
+    image_digest: Annotated[
+        str | None,
+        Field(pattern=r"^sha256:[0-9a-f]{64}$", description="digest of the image that runs, for privacy statements"),
+    ] = None
     prometheus_port: Annotated[int, Field(ge=0, le=65535, description="0: off")] = 9464
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

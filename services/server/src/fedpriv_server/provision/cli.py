@@ -19,6 +19,9 @@ def provision(
         Path | None, typer.Option(help="Folder of the sites' private keys, <site>.key; each belongs to its site.")
     ] = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket to make or repair.", envvar="FEDPRIV_BUCKET")] = None,
+    statement_kms_alias: Annotated[
+        str | None, typer.Option(help="Alias of a KMS key that signs statements; none: a key in the server's folder.")
+    ] = None,
     kms_alias: Annotated[str, typer.Option(help="Alias of the bucket's KMS key.")] = "alias/fedpriv",
     ledger_bucket: Annotated[
         str | None, typer.Option(help="Bucket for ledgers of sites without a disk.", envvar="FEDPRIV_LEDGER_BUCKET")
@@ -39,7 +42,7 @@ def provision(
         raise typer.BadParameter("--site needs --node-keys, the folder of the private keys.")
     if lease_table is not None and bucket is None:
         raise typer.BadParameter("--lease-table needs --bucket, whose KMS key encrypts both.")
-    hub = pki.provision_hub(folder, host or ())
+    hub = pki.provision_hub(folder, host or (), statement_kms_alias=statement_kms_alias)
     typer.echo(f"hub keys and certificate: {folder}")
     if node_keys is not None:
         for name in site or ():

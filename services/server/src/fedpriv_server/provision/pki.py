@@ -6,7 +6,9 @@ Layout of the folder, one part for each that may read it, so that a part can be 
     server/     ca.pem  server.pem  server.key what the server shows them
                 operator.sha256                what the server knows of the operator's key
                 sites/<site>.pem               allow-list: a site takes part when its public key is here
+                statement.key                  signs privacy statements, unless KMS does
     operator/   ca.pem  operator.key           whoever may start runs
+    auditor/    hub.pem  sites/<site>.pem      public keys: with them anybody can check a privacy statement
 
 A key is made once and never replaced. A certificate is made again from the same key when it is about to expire, when
 its authority changed or when the server got another name; sites that trust `ca.pem` notice nothing.
@@ -32,7 +34,7 @@ from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.records import GLOBAL
 from fedpriv_common.stamp import stamp
-from fedpriv_server.provision import files
+from fedpriv_server.provision import files, statement_key
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
@@ -96,20 +98,38 @@ class Hub:
         return self.server / "operator.sha256"
 
     @property
+    def statement_key(self) -> Path:
+        """The private key that signs privacy statements, unless a KMS key does."""
+        return self.server / "statement.key"
+
+    @property
+    def auditor(self) -> Path:
+        """Folder of the public keys that check privacy statements."""
+        return self.folder / "auditor"
+
+    @property
+    def statement_public_key(self) -> Path:
+        """Public half of the key that signs privacy statements."""
+        return self.auditor / "hub.pem"
+
+    @property
     def sites(self) -> Path:
         """The allow-list."""
         return self.server / "sites"
 
 
-def provision_hub(folder: Path, names: Iterable[str] = (), now: datetime | None = None) -> Hub:
+def provision_hub(
+    folder: Path, names: Iterable[str] = (), now: datetime | None = None, statement_kms_alias: str | None = None
+) -> Hub:
     """Make or renew everything of the hub but the sites' keys.
 
+    `statement_kms_alias`: the KMS key that signs privacy statements, made unless it is there; none: a local one.
     `names` are host names or addresses under which sites reach the server, besides localhost. Raises BAD_KEY when a
     key is there that cannot be read as one, OTHER_VERSION for another version's folder.
     """
     moment = now or datetime.now(UTC)
     hub = Hub(folder)
-    for part in (folder, hub.authority.parent, hub.server, hub.operator):
+    for part in (folder, hub.authority.parent, hub.server, hub.operator, hub.auditor):
         files.make_directory(part, 0o700)
     files.make_directory(hub.sites)
     stamp(hub.authority.parent, "hub")
@@ -118,6 +138,11 @@ def provision_hub(folder: Path, names: Iterable[str] = (), now: datetime | None 
     _ensure_server_certificate(hub, authority, authority_key, tuple(dict.fromkeys((*names, *LOCAL_NAMES))), moment)
     files.create(hub.operator_key, f"{secrets.token_urlsafe(32)}\n".encode())
     files.replace(hub.operator_key_hash, f"{sha256_hex(hub.operator_key.read_text().strip().encode())}\n".encode())
+    if statement_kms_alias is None:
+        public = statement_key.ensure_local_key(hub.statement_key)
+    else:
+        public = statement_key.ensure_kms_key(statement_kms_alias)
+    statement_key.hand_out(public, hub.statement_public_key)
     for part in (hub.server, hub.operator):
         hand_out_authority(hub, part)
     return hub
@@ -153,6 +178,8 @@ def provision_site(hub: Hub, site: str, private_key: Path) -> None:
             f"{registered} holds another key than {private_key}.",
             "If the site's key was replaced on purpose, remove the old public key and run again.",
         )
+    files.make_directory(hub.auditor / "sites")
+    statement_key.hand_out(public, hub.auditor / "sites" / registered.name)
 
 
 def _ensure_key(path: Path) -> ec.EllipticCurvePrivateKey:
