@@ -111,9 +111,9 @@ def init_ledger(
             site_key_commitment=SiteKey.read(site_key).commitment(),
             canonical_form=CANONICAL_FORM,
         )
-        # A marker without its ledger is a loss, not a beginning.
         if share_storage(own_ledger, own_marker):
             raise typer.BadParameter(f"{own_marker} would be lost together with the ledger; use another prefix")
+        # A marker without its ledger is a loss, not a beginning.
         kept = open_marker(own_marker, kms_key)
         store = (create_store if kept.read() is None else open_store)(own_ledger, kms_key)
         Ledger.begin(store, kept, identity)
