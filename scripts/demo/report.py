@@ -4,6 +4,7 @@ the terminal says what the page says."""
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.table import Table
 from fedpriv_common import keys
 from fedpriv_common.records import RunState
 from fedpriv_common.rounding import round_up
-from fedpriv_metrics.models import RunDetail, RunPrivacy, SitePrivacy
+from fedpriv_metrics.models import HeldOut, RunDetail, RunPrivacy, SitePrivacy
 from fedpriv_server.provision.files import replace
 from scripts.demo import ready
 from scripts.demo.settings import BUCKET, HOST, Places, Ports
@@ -118,6 +119,8 @@ def print_result(
     lines = {"privacy": f"δ {_power(run.delta)}, {privacy.adjacency} one {privacy.unit}, at each site"}
     if run.accuracy is not None:
         lines["accuracy"] = f"{_percent(run.accuracy)}{_interval(run)}"
+    if run.held_out is not None and run.held_out.figures:
+        lines["held out"] = f"{_held_out(run.held_out)}, on {len(run.held_out.sites)} sites' own records"
     if run.auc is not None:
         lines["AUC"] = f"{run.auc:.3f}"
     lines |= {
@@ -149,6 +152,14 @@ def _interval(run: RunDetail) -> str:
     low, high = run.accuracy_interval
     size = run.public_validation.size
     return f" (95 % interval {_percent(low)} to {_percent(high)}; {size} public records that no site holds)"
+
+
+def _held_out(evaluation: HeldOut) -> str:
+    """Each end rounded to its own side: an interval is never told narrower than it is."""
+    accuracy = evaluation.figures["accuracy"]
+    value = "" if accuracy.value is None else f"{_percent(accuracy.value)}, "
+    confidence = f"{100 * evaluation.confidence:.0f} %"
+    return f"{value}{math.floor(100 * accuracy.low)} to {math.ceil(100 * accuracy.high)} % with {confidence} confidence"
 
 
 def _result_path(places: Places) -> Path:

@@ -15,9 +15,9 @@ from fedpriv_common.contract import load_contract
 for partition in range(5):
     data = load_site_data(
         Path('/records/records.csv'), load_contract('breast-cancer-wisconsin'),
-        SiteKey.read(Path('/site-key/partition.key')), partition=partition, partitions=5, held_out_share=0.0,
+        SiteKey.read(Path('/site-key/partition.key')), partition=partition, partitions=5, held_out_share=0.1,
     )
-    print(partition, *sorted(hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in data.z))
+    print(partition, *sorted(hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in (*data.z, *data.held_out.z)))
 """
 
 

@@ -116,7 +116,8 @@ def complete(rounds: int = 6) -> set[str]:
     run_id = "run"
     expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id)}
     expected |= {keys.statement(run_id), keys.statement_page(run_id)}
-    expected |= {keys.admission(run_id, site) for site in SITES}
+    expected |= {keys.admission(run_id, site) for site in SITES} | {keys.evaluation(run_id, rounds)}
+    expected |= {keys.record(run_id, rounds, site, Phase.EVALUATE) for site in SITES}
     for number in range(rounds + 1):
         phase = Phase.TRAIN if number else Phase.CENTRE
         expected |= {keys.record(run_id, number, site, phase) for site in SITES}

@@ -216,6 +216,69 @@ export interface components {
          */
         EndCause: "complete" | "quorum" | "budget" | "refused" | "deadline" | "operator" | "internal";
         /**
+         * Estimate
+         * @description A rate from noisy counts and its interval; the value is null where the counts add up to nothing.
+         */
+        Estimate: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Value */
+            value: number | null;
+        };
+        /**
+         * Evaluation
+         * @description Confusion matrices of held-out records after each of `at` rounds, one geometric mechanism each.
+         *
+         *     A record is one cell of the matrix, so a whole matrix costs `epsilon` (pure, add/remove). Held-out records are in
+         *     no training release: the two compose in parallel, and a record's epsilon is the larger of the two.
+         */
+        Evaluation: {
+            /** At */
+            at: number[];
+            /** Epsilon */
+            epsilon: number;
+            /**
+             * Mechanism
+             * @default geometric
+             * @constant
+             */
+            mechanism: "geometric";
+        };
+        /**
+         * HeldOut
+         * @description The model on records that the sites held out, released under DP. Intervals include the noise.
+         */
+        HeldOut: {
+            /** Confidence */
+            confidence: number;
+            /**
+             * Epsilon
+             * @description pure epsilon of the release, for each held-out record of a site
+             */
+            epsilon: number;
+            /**
+             * Figures
+             * @description accuracy, balanced_accuracy; of two classes also sensitivity, …
+             */
+            figures: {
+                [key: string]: components["schemas"]["Estimate"];
+            };
+            /** Mechanism */
+            mechanism: string;
+            /**
+             * Round
+             * @description of the model that was evaluated
+             */
+            round: number;
+            /**
+             * Sites
+             * @description that released their counts
+             */
+            sites: string[];
+        };
+        /**
          * LogEntry
          * @description Something that happened in a run, as a person reads it.
          */
@@ -329,6 +392,7 @@ export interface components {
             delta: number;
             /** Epsilon */
             epsilon: number;
+            evaluate?: components["schemas"]["Evaluation"] | null;
             /**
              * Learning Rate
              * @description η at the server
@@ -482,6 +546,8 @@ export interface components {
             ended_at: string | null;
             /** Epsilon Target */
             epsilon_target: number;
+            /** @description the last evaluation; null before the first */
+            held_out: components["schemas"]["HeldOut"] | null;
             /** Loss */
             loss: number | null;
             /** Median Round Ms */

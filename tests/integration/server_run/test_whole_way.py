@@ -17,6 +17,7 @@ from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
     GLOBAL,
     EndCause,
+    HeldOutEvaluation,
     MetricRecord,
     RoundClosed,
     RunEnd,
@@ -50,6 +51,7 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
         expected |= {keys.record(run_id, number, site, phase) for site in SITES}
         expected |= {keys.round_closed(run_id, number), keys.checkpoint(run_id, number)}
         expected |= {keys.record(run_id, number, GLOBAL, Phase.EVALUATE)} if number else set()
+    expected |= {keys.evaluation(run_id, 4), *(keys.record(run_id, 4, site, Phase.EVALUATE) for site in SITES)}
     assert set(store.list_keys(prefix)) == expected
 
     # The model, recomputed from what the sites sent.
@@ -85,10 +87,23 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
     assert info.public_validation is not None
     assert info.public_validation.size == len(table)
 
+    # What the sites say of the published model: two of them, as the third holds no records out.
+    (question,) = [request for request in asked[SITES[0]] if request.phase is Phase.EVALUATE]
+    assert (question.parameters, question.centre) == (encode_array(iterate.published()), encode_array(iterate.centre))
+    held_out = HeldOutEvaluation.model_validate_json(read(store, keys.evaluation(run_id, 4)))
+    assert (held_out.provenance, held_out.mechanism, held_out.epsilon) == ("dp", "geometric", 1.0)
+    matrix = ((50, 2), (-1, 30))
+    assert held_out.counts == {"site-1": matrix, "site-2": matrix, "site-3": None}
+    accuracy = held_out.figures["accuracy"]
+    assert accuracy.value == 160 / 162
+    assert 0.9 < accuracy.low < accuracy.value < accuracy.high <= 1.0
+    assert status.held_out == held_out.figures
+
     end = RunEnd.model_validate_json(read(store, keys.run_end(run_id)))
     assert (end.state, end.cause, end.rounds) == (RunState.FINISHED, EndCause.COMPLETE, 4)
     assert end.model_digest == sha256_hex(model)
     assert end.metrics == record.metrics == status.metrics
+    assert end.held_out == held_out.figures
 
     # Light sites sign nothing: the hub does, and says what it has on their word only.
     body = read(store, keys.statement(run_id))
@@ -105,10 +120,11 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
         assert operations == [
             (Operation.ADMIT, 0),
             *((Operation.RELEASE, number) for number in range(5)),
+            (Operation.RELEASE, 4),
             (Operation.CLOSE, 0),
         ]
         first = requests[0].witness_seq
-        assert [request.witness_seq for request in requests[1:]] == list(range(first + 1, first + 7)) or first == -1
+        assert [request.witness_seq for request in requests[1:]] == list(range(first + 1, first + 8)) or first == -1
         heads = list(store.list_keys(keys.witness_prefix(name, CONTRACT.dataset)))
         assert heads[-1].endswith(f"{sites[name].facts(requests[-1]).ledger_seq:012d}.json")
 
@@ -152,6 +168,7 @@ def test_prometheus_shows_runs_and_forgets_their_labels(server: Server, sites: d
 
 
 def released(requests: list[Request], number: int) -> Request:
-    """The one release of a round that a site was asked for."""
-    (request,) = [r for r in requests if r.operation is Operation.RELEASE and r.round == number]
+    """The one training or centring release of a round that a site was asked for."""
+    of_round = [r for r in requests if r.operation is Operation.RELEASE and r.round == number]
+    (request,) = [r for r in of_round if r.phase is not Phase.EVALUATE]
     return request

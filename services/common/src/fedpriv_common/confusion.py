@@ -26,9 +26,9 @@ IntArray = NDArray[np.int64]
 #: Probability that an interval holds.
 CONFIDENCE: Final = 0.95
 #: Cells of [0, 1] on which a posterior is computed.
-_CELLS: Final = 500
+_CELLS: Final = 250
 #: True counts that are weighed on each side; where the noise spans more, evenly chosen ones stand for all.
-_COUNTS: Final = 41
+_COUNTS: Final = 25
 #: Noise less probable than this is left out of the weighing.
 _TAIL: Final = 1e-6
 

@@ -32,6 +32,11 @@ def round_closed(run_id: str, round_number: int) -> str:
     return f"{run_prefix(run_id)}rounds/{round_number:06d}.json"
 
 
+def evaluation(run_id: str, round_number: int) -> str:
+    """The model of a round on the sites' held-out records."""
+    return f"{run_prefix(run_id)}evaluations/{round_number:06d}.json"
+
+
 def event(run_id: str, event_id: str) -> str:
     """Something that happened between round closes."""
     return f"{run_prefix(run_id)}events/{event_id}.json"

@@ -71,6 +71,33 @@ class MetricRecord(_Object):
     facts: SiteFacts | None
 
 
+class Estimate(BaseModel):
+    """A rate from noisy counts and its interval; the value is null where the counts add up to nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    value: Annotated[float | None, Field(ge=0, le=1)]
+    low: Annotated[float, Field(ge=0, le=1)]
+    high: Annotated[float, Field(ge=0, le=1)]
+
+
+class HeldOutEvaluation(_Object):
+    """`evaluations/{round}.json`: the model on the sites' held-out records, released under differential privacy.
+
+    `counts`: each site's noisy confusion matrix, a row for each true class; null for a site that released none.
+    `figures`: rates of their sum, whose intervals include the noise; empty when no site released.
+    """
+
+    round: Annotated[int, Field(ge=1)]
+    released_at: AwareDatetime
+    provenance: Literal["dp"] = "dp"
+    mechanism: Literal["geometric"]
+    epsilon: Annotated[float, Field(gt=0, description="of each site's release, for each of its held-out records")]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    counts: dict[SiteName, tuple[tuple[int, ...], ...] | None]
+    figures: dict[MetricName, Estimate]
+
+
 class RoundClosed(_Object):
     """`rounds/{round}.json`: who was expected in a round, who answered in time, who refused and with which code."""
 
@@ -135,4 +162,5 @@ class RunEnd(_Object):
     rounds: Annotated[int, Field(ge=0, description="training rounds completed")]
     duration_s: Annotated[float, Field(ge=0)]
     model_digest: Digest | None
-    metrics: dict[MetricName, float | None]
+    metrics: Annotated[dict[MetricName, float | None], Field(description="on the public validation set")]
+    held_out: Annotated[dict[MetricName, Estimate], Field(description="of the last evaluation")] = {}

@@ -9,7 +9,7 @@ from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, RunInfo, RunState
 from fedpriv_metrics.columns import Column, released
 from fedpriv_metrics.index import METRICS, Index, RunIndex
-from fedpriv_metrics.models import MetricSeries, RunDetail, RunPage, RunSummary, Series
+from fedpriv_metrics.models import HeldOut, MetricSeries, RunDetail, RunPage, RunSummary, Series
 from fedpriv_metrics.sampling import sample
 
 #: Names under `/v1/runs/{id}/metrics/`; the last two are facts about budgets, which hold no records.
@@ -70,11 +70,26 @@ def run_detail(run: RunIndex) -> RunDetail:
             if info.public_validation is not None and accuracy is not None
             else None
         ),
+        held_out=_held_out(run),
         median_round_ms=median(durations) if durations else None,
         duration_s=run.end.duration_s if run.end else (updated_at - info.created_at).total_seconds(),
         sites_expected=list(closed.expected) if closed else [],
         sites_received=list(closed.received) if closed else [],
         model_digest=run.end.model_digest if run.end else None,
+    )
+
+
+def _held_out(run: RunIndex) -> HeldOut | None:
+    evaluation = run.last_evaluation
+    if evaluation is None:
+        return None
+    return HeldOut(
+        round=evaluation.round,
+        mechanism=evaluation.mechanism,
+        epsilon=evaluation.epsilon,
+        confidence=evaluation.confidence,
+        sites=[site for site, counts in evaluation.counts.items() if counts is not None],
+        figures=evaluation.figures,
     )
 
 

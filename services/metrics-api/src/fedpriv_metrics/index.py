@@ -16,6 +16,7 @@ from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
     GLOBAL,
     Admission,
+    HeldOutEvaluation,
     MetricRecord,
     RoundClosed,
     RunEnd,
@@ -89,6 +90,7 @@ class RunIndex:
         self.end: RunEnd | None = None
         self.admissions: dict[str, Admission] = {}
         self.rounds: dict[int, RoundClosed] = {}
+        self.evaluations: dict[int, HeldOutEvaluation] = {}
         self.events: dict[str, RunEvent] = {}
         self.figures: dict[str, SiteIndex] = {}
         self.updated_at: datetime | None = None
@@ -113,6 +115,11 @@ class RunIndex:
     def training_round(self) -> int:
         """Number of the last closed training round, 0 before the first."""
         return max((number for number, closed in self.rounds.items() if closed.phase is Phase.TRAIN), default=0)
+
+    @property
+    def last_evaluation(self) -> HeldOutEvaluation | None:
+        """The evaluation on held-out records of the highest round."""
+        return self.evaluations[max(self.evaluations)] if self.evaluations else None
 
     def sites(self) -> list[str]:
         """Every site that the run knows of, in order."""
@@ -151,6 +158,9 @@ class RunIndex:
             case RoundClosed():
                 new = _put(self.rounds, value.round, self._shared(value))
                 kind, changes = StreamEventKind.ROUND_CLOSED, _ROUND
+            case HeldOutEvaluation():
+                new = _put(self.evaluations, value.round, value)
+                kind, changes = StreamEventKind.RECORD, _GLOBAL_RECORD
             case RunEvent():
                 new = _put(self.events, value.event_id, value)
                 kind, changes = StreamEventKind.LOG, _LOG

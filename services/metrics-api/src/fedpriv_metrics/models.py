@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedpriv_common.plan import Plan
-from fedpriv_common.records import EndCause, PublicValidation, RunState
+from fedpriv_common.records import EndCause, Estimate, PublicValidation, RunState
 
 
 class _Answer(BaseModel):
@@ -42,6 +42,17 @@ class RunPage(_Answer):
     next_cursor: str | None
 
 
+class HeldOut(_Answer):
+    """The model on records that the sites held out, released under DP. Intervals include the noise."""
+
+    round: int = Field(description="of the model that was evaluated")
+    mechanism: str
+    epsilon: float = Field(description="pure epsilon of the release, for each held-out record of a site")
+    confidence: float
+    sites: list[str] = Field(description="that released their counts")
+    figures: dict[str, Estimate] = Field(description="accuracy, balanced_accuracy; of two classes also sensitivity, …")
+
+
 class RunDetail(RunSummary):
     """A run with its last figures."""
 
@@ -55,6 +66,7 @@ class RunDetail(RunSummary):
     accuracy_interval: tuple[float, float] | None = Field(
         description="95 % Wilson interval over the public validation set's size"
     )
+    held_out: HeldOut | None = Field(description="the last evaluation; null before the first")
     median_round_ms: float | None
     duration_s: float | None = Field(description="from creation to the end, or to the last change")
     sites_expected: list[str] = Field(description="in the last closed round")

@@ -8,9 +8,18 @@ from datetime import datetime
 from pydantic import BaseModel, ValidationError
 
 from fedpriv_common import keys
-from fedpriv_common.records import GLOBAL, Admission, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
+from fedpriv_common.records import (
+    GLOBAL,
+    Admission,
+    HeldOutEvaluation,
+    MetricRecord,
+    RoundClosed,
+    RunEnd,
+    RunEvent,
+    RunInfo,
+)
 
-StoredObject = RunInfo | Admission | MetricRecord | RoundClosed | RunEvent | RunEnd
+StoredObject = RunInfo | Admission | MetricRecord | RoundClosed | HeldOutEvaluation | RunEvent | RunEnd
 
 #: Folders and files of a run that hold metrics; its checkpoints, model and statement are not read here.
 KINDS: dict[str, type[StoredObject]] = {
@@ -18,9 +27,12 @@ KINDS: dict[str, type[StoredObject]] = {
     "admissions": Admission,
     "records": MetricRecord,
     "rounds": RoundClosed,
+    "evaluations": HeldOutEvaluation,
     "events": RunEvent,
     "end.json": RunEnd,
 }
+#: What the server writes before what, at one time; a place is left for the global model's record.
+_ORDER = (RunInfo, Admission, MetricRecord, None, RoundClosed, HeldOutEvaluation, RunEvent, RunEnd)
 #: Rounds beyond this are no plan of ours; an index grows with the highest round it is told.
 MAX_ROUND = 99_999
 
@@ -66,19 +78,8 @@ def parse(key: str, run_id: str, body: bytes) -> Parsed:
 
 
 def _rank(value: StoredObject) -> int:
-    match value:
-        case RunInfo():
-            return 0
-        case Admission():
-            return 1
-        case MetricRecord():
-            return 3 if value.site == GLOBAL else 2
-        case RoundClosed():
-            return 4
-        case RunEvent():
-            return 5
-        case RunEnd():
-            return 6
+    """The model's figures come after the replies that they are of."""
+    return _ORDER.index(type(value)) + (value.site == GLOBAL if isinstance(value, MetricRecord) else 0)
 
 
 def _round(value: BaseModel) -> int:
@@ -89,17 +90,20 @@ def _round(value: BaseModel) -> int:
 def _key(value: StoredObject) -> str:
     match value:
         case RunInfo():
-            return keys.run_info(value.run_id)
+            key = keys.run_info(value.run_id)
         case Admission():
-            return keys.admission(value.run_id, value.site)
+            key = keys.admission(value.run_id, value.site)
         case MetricRecord():
-            return keys.record(value.run_id, value.round, value.site, value.phase)
+            key = keys.record(value.run_id, value.round, value.site, value.phase)
         case RoundClosed():
-            return keys.round_closed(value.run_id, value.round)
+            key = keys.round_closed(value.run_id, value.round)
+        case HeldOutEvaluation():
+            key = keys.evaluation(value.run_id, value.round)
         case RunEvent():
-            return keys.event(value.run_id, value.event_id)
+            key = keys.event(value.run_id, value.event_id)
         case RunEnd():
-            return keys.run_end(value.run_id)
+            key = keys.run_end(value.run_id)
+    return key
 
 
 def _at(value: StoredObject) -> datetime:
@@ -112,5 +116,7 @@ def _at(value: StoredObject) -> datetime:
             return value.recorded_at
         case RoundClosed():
             return value.closed_at
+        case HeldOutEvaluation():
+            return value.released_at
         case RunEnd():
             return value.ended_at

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fedpriv_common import keys
-from fedpriv_common.records import RunEnd, RunInfo, RunState
+from fedpriv_common.records import Estimate, RunEnd, RunInfo, RunState
 from fedpriv_common.wire import OK, SiteFacts
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.status import RunStatus, SiteStatus
@@ -36,6 +36,7 @@ class Board:
         self.codes: dict[str, str] = {}
         self.facts: dict[str, SiteFacts] = {}
         self.metrics = metrics
+        self.held_out: dict[str, Estimate] = {}
         self.round = round_
         self.end: RunEnd | None = None
         self.warning: str | None = None
@@ -92,6 +93,7 @@ class Board:
             round=self.round,
             rounds=plan.rounds,
             metrics=self.metrics,
+            held_out=self.held_out,
             sites=tuple(self._site(site) for site in self._sites),
             median_round_ms=statistics.median(self._durations_ms) if self._durations_ms else None,
             elapsed_s=end.duration_s if end else self.elapsed_s,

@@ -105,6 +105,7 @@ def _ended(info: RunInfo, end: RunEnd) -> RunStatus:
         round=end.rounds,
         rounds=info.plan.rounds,
         metrics=end.metrics,
+        held_out=end.held_out,
         sites=(),
         median_round_ms=None,
         elapsed_s=end.duration_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -66,11 +67,15 @@ def _stage(status: RunStatus) -> str:
 
 
 def _figures(status: RunStatus) -> str:
-    """Accuracy, and the epsilon of the site that has spent most on this run."""
+    """Accuracy on public records, its interval on the sites' own, the epsilon of the site that has spent most."""
     parts = []
     accuracy = status.metrics.get("accuracy")
     if accuracy is not None:
         parts.append(f"accuracy {100 * accuracy:.1f} %")
+    held_out = status.held_out.get("accuracy")
+    if held_out is not None:
+        # Each end to its own side: an interval is never told narrower than it is.
+        parts.append(f"held-out {math.floor(100 * held_out.low)}–{math.ceil(100 * held_out.high)} %")
     spent = [site.epsilon_run for site in status.sites if site.epsilon_run is not None]
     if spent:
         parts.append(f"ε {round_up(max(spent)):.2f} of {status.epsilon:g}")

@@ -23,19 +23,7 @@ def round_objects(
 ) -> list[StoredObject]:
     """One record per reply, the model's public figures if it was `evaluated`, and the close of the round."""
     now = datetime.now(UTC)
-    objects = []
-    for site, reply in sorted(answers.replies.items()):
-        record = MetricRecord(
-            run_id=run_id,
-            site=site,
-            round=number,
-            phase=phase,
-            recorded_at=now,
-            provenance="dp",
-            metrics={},
-            facts=reply.facts,
-        )
-        objects.append(as_object(keys.record(run_id, number, site, phase), record))
+    objects = replies_as_objects(run_id, phase, number, answers)
     if evaluated is not None:
         record = MetricRecord(
             run_id=run_id,
@@ -59,3 +47,24 @@ def round_objects(
         duration_ms=1000 * duration_s,
     )
     return [*objects, as_object(keys.round_closed(run_id, number), closed)]
+
+
+def replies_as_objects(run_id: str, phase: Phase, number: int, answers: Answers) -> list[StoredObject]:
+    """One record per reply. The release itself is not stored: the model is made of it, and no more of it is needed."""
+    now = datetime.now(UTC)
+    return [
+        as_object(
+            keys.record(run_id, number, site, phase),
+            MetricRecord(
+                run_id=run_id,
+                site=site,
+                round=number,
+                phase=phase,
+                recorded_at=now,
+                provenance="dp",
+                metrics={},
+                facts=reply.facts,
+            ),
+        )
+        for site, reply in sorted(answers.replies.items())
+    ]

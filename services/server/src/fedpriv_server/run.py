@@ -38,10 +38,11 @@ from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode
 from fedpriv_server.board import Board
 from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint, encode_model
 from fedpriv_server.exchange import Answers, Exchange
+from fedpriv_server.held_out import IntArray, decode_matrix, held_out_evaluation, planned_evaluation
 from fedpriv_server.hub import Hub, Progress
 from fedpriv_server.journal import Journal, as_object
 from fedpriv_server.outbox import StoredObject
-from fedpriv_server.round_objects import round_objects
+from fedpriv_server.round_objects import replies_as_objects, round_objects
 from fedpriv_server.statement import make_statement
 from fedpriv_server.statements import PART_BYTES
 from fedpriv_server.status import RunStatus
@@ -151,8 +152,11 @@ class Run:
             members = await self._round(Phase.CENTRE, 0, members)
         elif self._progress.iterate is None:
             self._journal.write([self._checkpoint()])
+        # A resumed run may have evaluated its last round before: asked again, sites answer as the first time.
+        await self._evaluate(members)
         while self._iterate.round < self._plan.rounds:
             members = await self._round(Phase.TRAIN, self._iterate.round + 1, members)
+            await self._evaluate(members)
 
     @property
     def _quorum(self) -> int:
@@ -218,7 +222,7 @@ class Run:
 
         in_training = phase is Phase.TRAIN
         parameters = encode_array(self._iterate.parameters) if in_training else b""
-        centre = encode_array(self._iterate.centre) if in_training and self._plan.centre else b""
+        centre = self._centre() if in_training else b""
         answers = await self._exchange.ask(
             {
                 site: self._request(
@@ -243,6 +247,47 @@ class Run:
         remaining = tuple(site for site in members if site not in answers.refused)
         self._require_quorum(len(arrays))
         return remaining
+
+    async def _evaluate(self, members: tuple[str, ...]) -> None:
+        """Let the sites hold the model to their held-out records, where the plan foresees it.
+
+        Who cannot or does not answer is left out: no run fails for want of figures.
+        """
+        number = self._iterate.round
+        evaluation = planned_evaluation(self._plan, number)
+        if evaluation is None:
+            return
+        matrices: dict[str, IntArray | None] = dict.fromkeys(members)
+
+        def accept(site: str, reply: Reply) -> None:
+            matrix = decode_matrix(reply.payload, self._plan, evaluation)
+            self._accept_facts(site, reply)
+            matrices[site] = matrix
+
+        parameters, centre = encode_array(self._iterate.published()), self._centre()
+        answers = await self._exchange.ask(
+            {
+                site: self._request(
+                    site, Operation.RELEASE, round=number, phase=Phase.EVALUATE, parameters=parameters, centre=centre
+                )
+                for site in members
+            },
+            accept,
+            payload_bytes=8 * self._plan.model.n_classes**2,
+            deadline_s=self.info.settings.round_deadline_s,
+            quorum=0,
+        )
+        for site, reply in answers.replies.items():
+            self._note(site, OK, reply.facts)
+        released = await asyncio.to_thread(held_out_evaluation, self.info.run_id, number, evaluation, matrices)
+        self._board.held_out = released.figures
+        self._journal.write(
+            [
+                *replies_as_objects(self.info.run_id, Phase.EVALUATE, number, answers),
+                as_object(keys.evaluation(self.info.run_id, number), released),
+            ]
+        )
+        self._board.changed()
 
     async def _close_round(
         self, phase: Phase, number: int, members: tuple[str, ...], answers: Answers, started: float
@@ -314,6 +359,7 @@ class Run:
             duration_s=self._board.elapsed_s,
             model_digest=model_digest,
             metrics=self._board.metrics,
+            held_out=self._board.held_out,
         )
         self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
         try:
@@ -369,6 +415,9 @@ class Run:
             witness_seq=head.seq,
             witness_head=head.head,
         )
+
+    def _centre(self) -> bytes:
+        return encode_array(self._iterate.centre) if self._plan.centre else b""
 
     def _close_request(self, site: str, run_id: str) -> Request:
         head = self._hub.witness.of(site)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedpriv_common.records import EndCause, RunState
+from fedpriv_common.records import EndCause, Estimate, RunState
 
 #: Longest that a status may be waited for in one request, seconds.
 MAX_WAIT_S = 20.0
@@ -42,6 +42,7 @@ class RunStatus(_Answer):
     round: int = Field(description="last closed training round; 0 before the first")
     rounds: int = Field(description="training rounds planned")
     metrics: dict[str, float | None] = Field(description="of the global model on the public validation set")
+    held_out: dict[str, Estimate] = Field(default={}, description="on held-out records of the sites, under DP")
     sites: tuple[SiteStatus, ...]
     median_round_ms: float | None
     elapsed_s: float

@@ -59,7 +59,7 @@ class Policy(BaseModel):
     )
     min_noise_multiplier: Annotated[Number, Field(gt=0, description="least σ of any release")] = 1.0
     min_nominal_size: Annotated[Count, Field(ge=1, description="least declared size of a run")] = 100
-    held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.0
+    held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.1
     recipes: Annotated[tuple[Recipe, ...], Field(min_length=1)] = tuple(Recipe)
     models: Annotated[tuple[ModelKind, ...], Field(min_length=1)] = tuple(ModelKind)
     approval: Annotated[StrictBool, Field(description="a person must approve each run's plan first")] = False
