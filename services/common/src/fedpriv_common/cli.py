@@ -9,6 +9,7 @@ import typer
 
 from fedpriv_common import plan_cli
 from fedpriv_common.errors import FedprivError
+from fedpriv_common.statement import cli as statement_cli
 
 app = typer.Typer(
     name="fedpriv",
@@ -26,7 +27,7 @@ def _root() -> None:
 def main() -> None:
     """Run the command line; a FedprivError becomes one line on standard error and its exit status."""
     installed: list[typer.Typer] = [entry.load() for entry in entry_points(group="fedpriv.commands")]
-    for commands in (plan_cli.app, *installed):
+    for commands in (plan_cli.app, statement_cli.app, *installed):
         for command in commands.registered_commands:
             app.registered_commands.append(command)
         for group in commands.registered_groups:

@@ -61,6 +61,7 @@ class ErrorCode(StrEnum):
     BUDGET_TOO_SMALL = "BUDGET_TOO_SMALL"
     BAD_HISTORY = "BAD_HISTORY"
     LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
+    STATEMENT_INVALID = "STATEMENT_INVALID"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedpriv_common.rounding import round_up
 from fedpriv_common.statement.schema import GaussianCharge, Section, SignedStatement, Spent
+from fedpriv_common.statement.words import spell_delta
 
 
 def render(signed: SignedStatement) -> str:
@@ -32,7 +33,7 @@ def _template() -> Any:
     import jinja2  # a site makes no pages
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"epsilon": _epsilon, "percent": _percent, "delta": _delta}
+    environment.filters |= {"epsilon": _epsilon, "percent": _percent, "delta": spell_delta}
     return environment.from_string((files("fedpriv_common") / "statement" / "page.html.j2").read_text())
 
 
@@ -80,9 +81,3 @@ def _epsilon(value: float) -> str:
 
 def _percent(share: float) -> str:
     return f"{round_up(100 * share, 1):.1f} %"
-
-
-def _delta(value: float) -> str:
-    """1e-5, not 1e-05."""
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}" if float(f"{value:.0e}") == value else f"{value:g}"

@@ -64,11 +64,17 @@ def make_words(
     )
 
 
+def spell_delta(value: float) -> str:
+    """1e-5, not 1e-05."""
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if float(f"{value:.0e}") == value else f"{value:g}"
+
+
 def _guarantee(plan: Plan) -> str:
     return (
         f"Whether any one {plan.unit} of a site is in its data or not makes little difference to all that the site "
-        f"sent in this run: epsilon at most {round_up(plan.epsilon):.2f} at delta {plan.delta:g}, under add/remove of "
-        f"one {plan.unit}."
+        f"sent in this run, whoever looks at it: epsilon at most {round_up(plan.epsilon):.2f} at delta "
+        f"{spell_delta(plan.delta)}, under add/remove of one {plan.unit}."
     )
 
 
