@@ -17,12 +17,14 @@ from typing import Any
 
 from fedpriv_common.accounting.events import Adjacency, GaussianEvent, coalesce, full_batch_mu
 
-#: The finest discretisation of the privacy loss, in units of epsilon.
+#: dp-accounting's own discretisation of the privacy loss, in units of epsilon. Ours is this times a power of two.
 PLD_INTERVAL = 1e-4
-#: A coarser one is taken while it adds no more than this share to the variance of the loss.
+#: The finest; at less, two steps' losses could not be told apart from rounding.
+_FINEST = -7
+#: The coarsest is taken that adds no more than this share to the variance of the loss …
 _TOLERANCE = 1e-4
-#: So many losses are computed at most, at 5 µs each; more distinct events stand on a coarser grid.
-_MOST_POINTS = 300_000
+#: … and for which no more losses are computed than these, at 6 µs each.
+_MOST_POINTS = 100_000
 #: So many losses a composed distribution has at most.
 _MOST_COMPOSED_POINTS = 2_000_000
 #: Beyond, epsilon is in the hundreds or dp-accounting's integers run out: the other bounds serve.
@@ -103,7 +105,8 @@ def _distribution(
             sum(_step_range(event, grid) for event in merged) / _MOST_POINTS,
             _span(merged, grid) / _MOST_COMPOSED_POINTS,
         )
-        grid = replace(grid, interval=PLD_INTERVAL * 2.0 ** max(0, math.floor(math.log2(finest / PLD_INTERVAL))))
+        power = math.floor(math.log2(finest / PLD_INTERVAL)) if finest > 0 else _FINEST
+        grid = replace(grid, interval=PLD_INTERVAL * 2.0 ** max(_FINEST, power))
     try:
         return _composed(merged, grid)
     except (ValueError, OverflowError, ZeroDivisionError):

@@ -19,8 +19,11 @@ from fedpriv_common.accounting.events import GaussianEvent, coalesce
 
 FloatArray = NDArray[np.float64]
 
-_INTEGERS = np.array([*range(1, 65), 80, 96, 128, 192, 256, 384, 512], dtype=np.float64)
+#: Beyond 64 three to each doubling; the largest serve long runs of faint releases.
+_LARGE = [2 ** (exponent / 3) for exponent in range(19, 40)]
+_INTEGERS = np.array([*range(1, 65), *(round(order) for order in _LARGE)], dtype=np.float64)
 _ORDERS = np.unique(np.concatenate([1 + np.geomspace(0.01, 10, 120), _INTEGERS[1:]]))
+_LOG_FACTORIAL = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(_INTEGERS[-1]) + 1)))])
 #: Relative error, with room to spare, of the logarithm of a moment. It is added, never neglected.
 _ROUNDING = 1e-9
 
@@ -46,23 +49,22 @@ def _log_moments(noise_multiplier: float, sample_rate: float) -> FloatArray:
     inverse = 1 / noise_multiplier
     exponent = 0.5 * inverse * inverse
     if sample_rate == 1.0:
-        return np.asarray(_INTEGERS * (_INTEGERS - 1) * exponent)
-    k = np.arange(2, int(_INTEGERS[-1]) + 1, dtype=np.float64)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        gain = k * (k - 1) * exponent
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(_INTEGERS * (_INTEGERS - 1) * exponent)
+    k = np.arange(2, int(_INTEGERS[-1]) + 1)
+    with np.errstate(divide="ignore", over="ignore"):
+        gain = k * (k - 1.0) * exponent
         log_gain = gain + np.log(-np.expm1(-gain))
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, int(_INTEGERS[-1]) + 1)))])
+    # What of each term does not depend on the order.
+    common = log_gain - _LOG_FACTORIAL[k] + k * (math.log(sample_rate) - math.log1p(-sample_rate))
     moments = [0.0]
     for order in _INTEGERS[1:].astype(int):
-        ks = slice(0, order - 1)
-        chosen = k[ks].astype(int)
-        terms = (
-            log_factorial[order]
-            - log_factorial[chosen]
-            - log_factorial[order - chosen]
-            + k[ks] * math.log(sample_rate)
-            + (order - k[ks]) * math.log1p(-sample_rate)
-            + log_gain[ks]
-        )
-        moments.append(float(np.logaddexp(0.0, np.logaddexp.reduce(terms))))
+        terms = common[: order - 1] - _LOG_FACTORIAL[order - 2 :: -1]
+        whole = _LOG_FACTORIAL[order] + order * math.log1p(-sample_rate)
+        moments.append(float(np.logaddexp(0.0, whole + _log_sum_exp(terms))))
     return np.array(moments)
+
+
+def _log_sum_exp(terms: FloatArray) -> float:
+    largest = np.max(terms)
+    return float(largest + np.log(np.sum(np.exp(terms - largest)))) if math.isfinite(largest) else float(largest)
