@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
 import pytest
 
-from fedpriv_client.cli import init_ledger
-from fedpriv_client.data.breast_cancer import write_files
 from fedpriv_client.privacy.ledger.ledger import Ledger
 from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode
@@ -19,12 +16,12 @@ from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.provision.leases import provision_leases
-from tests.integration.node_process import REAL, SiteProcess, environment, running
-from tests.integration.server_harness import SITES, Server
+from tests.integration.leased_sites import two_processes
+from tests.integration.node_process import SiteProcess, running
+from tests.integration.server_harness import Server
 from tests.integration.server_harness import running as server_running
 from tests.waiting import until
 
-BUILT_IN = "breast-cancer-wisconsin"
 #: Slow enough for a process to be paused in the middle.
 SETTINGS = RunSettings(sites=1, min_reply_ms=250, round_deadline_s=60)
 
@@ -37,36 +34,10 @@ def server(tmp_path: Path, object_store: ObjectStore) -> Iterator[Server]:
 
 @pytest.fixture
 def processes(server: Server, object_store: ObjectStore) -> Iterator[list[SiteProcess]]:
-    """Two processes for the one partition; neither is started."""
-    folder = server.folder
-    table = f"leases-{object_store.bucket}"
-    provision_leases(table, object_store.kms_key_id)
-    write_files(folder)
-    (name, *_) = SITES
-    (folder / "nodes").mkdir(exist_ok=True)
-    (folder / "nodes" / "0.key").symlink_to(server.node_key(name))
-    init_ledger(folder / "0.sqlite", folder / "0.marker", BUILT_IN, folder / "partition.key")
-    settings: dict[str, object] = {
-        "site": "hospital-{partition}",
-        "server": f"127.0.0.1:{server.port}",
-        "ca": server.hub.authority,
-        "node_key": folder / "nodes" / "{partition}.key",
-        "contract": BUILT_IN,
-        "data": folder / "records.csv",
-        "ledger": folder / "{partition}.sqlite",
-        "ledger_marker": folder / "{partition}.marker",
-        "site_key": folder / "partition.key",
-        "state_dir": folder / "state-{partition}",
-        "lease_table": table,
-        "lease_seconds": 2,
-        "prometheus_port": 0,
-    }
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    made = [SiteProcess(environment(settings) | threads, folder / f"{letter}.log", REAL) for letter in "ab"]
-    with ExitStack() as stack:
-        for process in made:
-            stack.callback(process.kill)
-        yield made
+    """Two processes for the one partition, with its ledger on disk; neither is started."""
+    ledger, marker = (str(server.folder / name) for name in ("{partition}.sqlite", "{partition}.marker"))
+    with two_processes(server, object_store, ledger, marker) as processes:
+        yield processes
 
 
 def test_a_paused_holder_that_wakes_up_writes_nothing_and_ends(server, processes):
