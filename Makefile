@@ -9,7 +9,8 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 SERVICES := common server client metrics-api
 
-.PHONY: help setup demo up test test-containers sbom lint format lock bench-utility clean
+.PHONY: help setup demo up audit test test-privacy test-containers sbom lint format lock \
+	bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,10 +41,16 @@ up: ## the same as containers: build them, start them, follow the first run (Ctr
 	@scripts/require-docker
 	@docker compose up --build
 
+audit: .venv/.ready ## does the code keep its claim? Noise, clipping, canaries, neighbours, and seeded defects that must be found
+	@$(BIN)/fedpriv audit --out var/results/audit.json
+
 test: setup ## every test that needs no Docker
 	@scripts/require-chromium
 	@$(BIN)/pytest
 	@cd dashboard && npm test --silent
+
+test-privacy: setup ## the slow proofs: accountants against each other, kills, rollbacks, neighbours, noise, the planner's word
+	@$(BIN)/pytest tests/privacy --timeout 600
 
 test-containers: .venv/.ready ## the product as containers, on a real engine: faults, scaling, hardening
 	@scripts/require-docker
@@ -73,6 +80,18 @@ lock: ## solve requirements/*.txt again
 
 bench-utility: .venv/.ready ## accuracy against epsilon over 100 seeds (public data, benchmark generator, not private)
 	@$(BIN)/python -m tests.bench.utility
+
+bench-ledger: .venv/.ready .venv-emulator/.ready ## what a ledger costs a round at ten and at ten thousand entries, disk and S3
+	@$(BIN)/python -m tests.bench.ledger
+
+bench-accounting: .venv/.ready ## admission's accounting against plain composition, over growing histories
+	@$(BIN)/python -m tests.bench.accounting
+
+bench-planner: .venv/.ready ## forecast against trained accuracy over a grid of epsilon, sites and records
+	@$(BIN)/python -m tests.bench.planner
+
+bench-audit: .venv/.ready ## twenty audits: bounds against the claim, and which defects were found
+	@$(BIN)/python -m tests.bench.audit --repeat 20
 
 clean: ## remove everything that was built; ledgers and records under var/ stay
 	@rm -rf .venv .venv-emulator dashboard/node_modules dashboard/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

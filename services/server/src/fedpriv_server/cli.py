@@ -34,6 +34,12 @@ def run(
     quorum: Annotated[int | None, typer.Option(help="Answers a round needs; every site by default.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Training rounds; by default as the recipe says.")] = None,
     strategy: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Times, up to 3, that held-out records evaluate the model; 1 by default.")
+    ] = None,
+    evaluation_epsilon: Annotated[
+        float | None, typer.Option(help="Of each evaluation; by default they share the run's epsilon.")
+    ] = None,
     local_steps: Annotated[int | None, typer.Option(help="MLP: local steps per round.")] = None,
     local_learning_rate: Annotated[float | None, typer.Option(help="MLP.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="MLP: expected batch.")] = None,
@@ -58,6 +64,8 @@ def run(
         quorum=quorum,
         rounds=rounds,
         strategy=strategy,
+        evaluations=evaluations,
+        evaluation_epsilon=evaluation_epsilon,
         local_steps=local_steps,
         local_learning_rate=local_learning_rate,
         batch_size=batch_size,
