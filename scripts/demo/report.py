@@ -45,6 +45,7 @@ class Result(BaseModel):
     rounds: int
     accuracy: float | None
     accuracy_interval: tuple[float, float] | None
+    held_out: HeldOut | None
     duration_s: float | None
     median_round_ms: float | None
     model: str
@@ -87,6 +88,7 @@ def write_result(places: Places, run: RunDetail, privacy: RunPrivacy, ledgers: d
         rounds=run.rounds,
         accuracy=run.accuracy,
         accuracy_interval=run.accuracy_interval,
+        held_out=run.held_out,
         duration_s=run.duration_s,
         median_round_ms=run.median_round_ms,
         model=_uri(keys.model(run.run_id)),

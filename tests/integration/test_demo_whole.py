@@ -130,6 +130,7 @@ def test_the_result_for_machines_is_complete(demo: Demo, first: subprocess.Compl
         "rounds",
         "accuracy",
         "accuracy_interval",
+        "held_out",
         "duration_s",
         "median_round_ms",
         "model",
@@ -140,6 +141,10 @@ def test_the_result_for_machines_is_complete(demo: Demo, first: subprocess.Compl
     assert (result["epsilon_target"], result["rounds"]) == (1.0, 13)
     low, high = result["accuracy_interval"]
     assert 0.85 < low < result["accuracy"] < high <= 1.0
+    assert set(result["held_out"]["sites"]) == set(SITES)
+    held_out = result["held_out"]["figures"]["accuracy"]
+    assert held_out["low"] < 0.98
+    assert held_out["high"] > 0.7
     assert result["median_round_ms"] > 0
     assert result["run_id"] in first.stdout
 
@@ -152,8 +157,12 @@ def test_epsilon_recomputed_from_each_exported_ledger_is_what_was_promised(
         entries = demo.ledger(site["site"])
         assert Path(site["ledger"]) == demo.places.results / "ledgers" / f"{site['site']}.jsonl"
         assert {entry["state"] for entry in entries} == {"committed"}
-        assert len(entries) == 14
-        epsilon = pld_epsilon(entries, result["delta"])
+        releases = [entry for entry in entries if entry["mechanism"] == "gaussian"]
+        (evaluation,) = [entry for entry in entries if entry["mechanism"] == "geometric"]
+        assert len(releases) == 14
+        # The held-out records are other records: what they lose is counted apart.
+        assert evaluation["epsilon_pure"] == result["held_out"]["epsilon"] == 1.0
+        epsilon = pld_epsilon(releases, result["delta"])
         assert 0.97 <= epsilon <= 1.0
         assert site["epsilon_run"] == pytest.approx(epsilon, abs=2e-3)
 
