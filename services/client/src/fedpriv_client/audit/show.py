@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
 from fedpriv_client.audit.bounds import LARGEST
 from fedpriv_common.audit_result import AuditResult, Bound, Check, Figure, SeededDefect
+from fedpriv_common.errors import ErrorCode, FedprivError
+
+
+def report(result: AuditResult, out: Path | None) -> None:
+    """Show the result on the terminal and write it to `out`, if given. Raises AUDIT_FAILED unless it passed."""
+    show(result, Console())
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise FedprivError(
+                ErrorCode.BAD_SETTING,
+                f"--out {out}: the result cannot be written ({error.strerror}).",
+                "Name a file in a folder that this user may write.",
+            ) from None
+    if result.verdict == "failed":
+        raise FedprivError(
+            ErrorCode.AUDIT_FAILED,
+            f"This code does not keep its claim, or a fault in it would go unnoticed: {', '.join(result.failures())}.",
+            "Release nothing with it until this is understood; docs/explanation-audit.md says what each check means.",
+        )
 
 
 def show(result: AuditResult, console: Console) -> None:
