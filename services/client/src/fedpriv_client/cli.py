@@ -47,12 +47,14 @@ def audit(
     processes: Annotated[int, typer.Option(min=1, help="Each takes 400 MB of memory.")] = 2,
 ) -> None:
     """Prove by experiment, on generated records, that this site's code keeps its claim; exits non-zero if not."""
+    from fedpriv_client.audit.canaries import CANARIES, QUICK_CANARIES
     from fedpriv_client.audit.run import run_audit  # torch takes seconds to import
     from fedpriv_client.audit.show import report
 
     with Console(stderr=True).status("audit") as status:
         result = run_audit(
-            quick=quick,
+            canaries=QUICK_CANARIES if quick else CANARIES,
+            defects=not quick,
             processes=processes,
             progress=lambda done, of: status.update(f"audit: {done} of {of} parts done"),
         )

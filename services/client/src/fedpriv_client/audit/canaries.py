@@ -29,6 +29,8 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 CANARIES = 20_000
+#: Enough to see a missing mechanism, not half of it.
+QUICK_CANARIES = 4_000
 #: Of the two bounds of a recipe together, by Bonferroni. A correct site is accused once in 50,000 audits.
 CONFIDENCE = 0.99999
 

@@ -32,8 +32,6 @@ from fedpriv_common.plan import Recipe
 
 #: Each needs 400 MB, and a core to be worth it.
 PROCESSES = 2
-#: With `quick`: enough canaries to see a missing mechanism, not half of it.
-QUICK_CANARIES = 4_000
 #: For code with a defect the same checks take fewer steps: what they look for is larger than what they must not miss.
 _DEFECT_STEPS = 200
 _DEFECT_NEIGHBOURS = ("one more", "outlier of 1e6", "infinite", "empty label", "no records")
@@ -42,15 +40,18 @@ _SOFTWARE = ("torch", "opacus", "numpy", "scipy", "dp-accounting")
 
 
 def run_audit(
-    *, quick: bool = False, processes: int = PROCESSES, progress: Callable[[int, int], None] = lambda done, of: None
+    *,
+    canaries: int = CANARIES,
+    defects: bool = True,
+    processes: int = PROCESSES,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> AuditResult:
     """Run everything; takes under a minute on two cores. `progress` is told how many parts of how many are done."""
     began = time.monotonic()
-    canaries = QUICK_CANARIES if quick else CANARIES
     # A fresh interpreter for each: what one experiment leaves behind, another must not find.
     workers = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_quieten)
     with workers, Restarts() as restarts:
-        tried = [] if quick else [workers.submit(try_defect, defect.name) for defect in DEFECTS]
+        tried = [workers.submit(try_defect, defect.name) for defect in DEFECTS] if defects else []
         measured = [workers.submit(measure, Subject(), recipe, canaries) for recipe in Recipe]
         direct = workers.submit(check_directly, Subject())
         parts: list[Future[Any]] = [*tried, *measured, direct]
@@ -64,7 +65,7 @@ def run_audit(
         checks,
         [part.result().model_copy(update={"power": powers.get(part.result().recipe)}) for part in measured],
         [part.result()[0] for part in tried],
-        quick=quick,
+        quick=canaries < CANARIES or not defects,
         seconds=time.monotonic() - began,
     )
 
