@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +22,7 @@ from fedpriv_common.rounding import round_up
 from fedpriv_metrics.models import HeldOut, RunDetail, RunPrivacy, SitePrivacy
 from fedpriv_server.provision.files import replace
 from scripts.demo import ready
-from scripts.demo.settings import BUCKET, HOST, Places, Ports
+from scripts.demo.settings import BUCKET, HOST, SITES, Places, Ports
 
 _API_DEADLINE_S = 30.0
 
@@ -50,6 +52,8 @@ class Result(BaseModel):
     median_round_ms: float | None
     model: str
     statement: str
+    statement_page: str
+    verify: str
 
 
 def read_run(ports: Ports, run_id: str, check: Callable[[], None]) -> tuple[RunDetail, RunPrivacy]:
@@ -93,8 +97,29 @@ def write_result(places: Places, run: RunDetail, privacy: RunPrivacy, ledgers: d
         median_round_ms=run.median_round_ms,
         model=_uri(keys.model(run.run_id)),
         statement=_uri(keys.statement(run.run_id)),
+        statement_page=str(_exported(places, keys.statement_page(run.run_id))),
+        verify=shlex.join(verify_command(places, run.run_id)),
     )
     replace(_result_path(places), (json.dumps(result.model_dump(mode="json"), indent=2) + "\n").encode())
+
+
+def export_statement(places: Places, run_id: str) -> None:
+    """Copy the run's privacy statement, its page and the model from the bucket to results, for who checks them."""
+    for key in (keys.statement(run_id), keys.statement_page(run_id), keys.model(run_id)):
+        replace(_exported(places, key), places.object(BUCKET, key).read_bytes())
+
+
+def verify_command(places: Places, run_id: str) -> list[str]:
+    """What an auditor types: the files of `export_statement`, and the keys that provisioning left for auditors."""
+    sites = places.hub.auditor / "sites"
+    return [
+        near(Path(sys.executable).parent / "fedpriv"),
+        "verify",
+        near(_exported(places, keys.statement(run_id))),
+        f"--model={near(_exported(places, keys.model(run_id)))}",
+        f"--hub-key={near(places.hub.statement_public_key)}",
+        *(f"--site-key={site}={near(sites / f'{site}.pem')}" for site in SITES),
+    ]
 
 
 def print_result(
@@ -129,6 +154,8 @@ def print_result(
         "model": _uri(keys.model(run.run_id)),
         "records": near(places.object(BUCKET, keys.run_prefix(run.run_id))),
         "result": near(_result_path(places)),
+        "statement": f"{near(_exported(places, keys.statement_page(run.run_id)))}, signed by hub and sites. Check it:",
+        "": shlex.join(verify_command(places, run.run_id)),
         "dashboard": f"http://{HOST}:{ports.dashboard}/?run={run.run_id}",
     }
     if once:
@@ -162,6 +189,10 @@ def _held_out(evaluation: HeldOut) -> str:
     value = "" if accuracy.value is None else f"{_percent(accuracy.value)}, "
     confidence = f"{100 * evaluation.confidence:.0f} %"
     return f"{value}{math.floor(100 * accuracy.low)} to {math.ceil(100 * accuracy.high)} % with {confidence} confidence"
+
+
+def _exported(places: Places, key: str) -> Path:
+    return places.results / key.rpartition("/")[2]
 
 
 def _result_path(places: Places) -> Path:

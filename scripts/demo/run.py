@@ -54,6 +54,7 @@ def _run(console: Console, places: Places, ports: Ports, supervisor: Supervisor,
         run_id = train(console, places, ports, watch.check)
         run, privacy = report.read_run(ports, run_id, watch.check)
         ledgers = first_use.export_ledgers(places)
+        report.export_statement(places, run_id)
         report.write_result(places, run, privacy, ledgers)
         report.print_result(console, places, ports, run, privacy, ledgers, once=once)
         if not once:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import subprocess
@@ -135,6 +136,8 @@ def test_the_result_for_machines_is_complete(demo: Demo, first: subprocess.Compl
         "median_round_ms",
         "model",
         "statement",
+        "statement_page",
+        "verify",
     }
     assert {site["site"] for site in result["sites"]} == set(SITES)
     assert all(set(site) == {"site", "epsilon_run", "epsilon_spent", "ledger"} for site in result["sites"])
@@ -165,6 +168,20 @@ def test_epsilon_recomputed_from_each_exported_ledger_is_what_was_promised(
         epsilon = pld_epsilon(releases, result["delta"])
         assert 0.97 <= epsilon <= 1.0
         assert site["epsilon_run"] == pytest.approx(epsilon, abs=2e-3)
+
+
+def test_the_command_that_the_demo_names_finds_its_statement_genuine(
+    demo: Demo, first: subprocess.CompletedProcess[str]
+) -> None:
+    command = demo.result()["verify"]
+    assert command in first.stdout
+    checked = subprocess.run(
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "failed" not in checked.stdout
+    assert all(f"{site}: signature" in checked.stdout for site in SITES)
+    assert "<h1>Privacy statement</h1>" in Path(demo.result()["statement_page"]).read_text()
 
 
 def test_what_was_stored_is_where_the_demo_says(demo: Demo, first: subprocess.CompletedProcess[str]) -> None:

@@ -15,9 +15,12 @@ from fedpriv_client.cli import init_ledger
 from fedpriv_client.data.breast_cancer import write_files
 from fedpriv_client.privacy.ledger.ledger import Ledger
 from fedpriv_client.privacy.ledger.sqlite import SqliteStore
+from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import RunState
+from fedpriv_common.statement.sign import holds, read_public_key
+from fedpriv_common.statement.verify import parse
 from fedpriv_common.store import ObjectStore
 from tests.integration.node_process import REAL, SiteProcess, environment
 from tests.integration.server_harness import SITES, Server
@@ -96,6 +99,7 @@ def test_a_run_survives_a_killed_site_and_a_killed_server(server: Server, hospit
     assert status.state is RunState.FINISHED, server.log[-3000:]
 
     require_paid_once(hospitals, run_id)
+    require_signed(server, hospitals, run_id)
     for hospital in hospitals.values():
         assert "Traceback" not in hospital.process.log
         assert hospital.process.stop() == 0
@@ -125,16 +129,31 @@ def test_a_site_that_dies_around_its_commit_neither_pays_twice_nor_sends_twice(
         assert victim.releases()[ROUND]["reply_digest"] == at_death[-1]["reply_digest"]
 
 
+def require_signed(server: Server, hospitals: dict[str, Hospital], run_id: str) -> None:
+    """Fail unless hub and sites signed the statement, and each site what its ledger has of the run."""
+    signed = parse(server.store.get(keys.statement(run_id)) or b"")
+    assert holds(signed.statement, signed.signature, read_public_key(server.hub.statement_public_key))
+    assert [section.site for section in signed.statement.sections] == list(SITES)
+    for section in signed.statement.sections:
+        assert section.signed is not None
+        part = section.signed.part
+        assert holds(part, section.signed.signature, read_public_key(server.hub.sites / f"{section.site}.pem"))
+        told = [(entry.round, entry.state, entry.reply_digest) for entry in part.entries]
+        written = hospitals[section.site].releases()
+        assert told == [(entry["round"], entry["state"], entry["reply_digest"]) for entry in written]
+
+
 def require_paid_once(hospitals: dict[str, Hospital], run_id: str) -> None:
     """Fail unless each site charged and committed every release of the run exactly once, within its epsilon."""
     for hospital in hospitals.values():
         releases = hospital.releases()
-        # One centring and thirteen training rounds, each charged once and each sent: nothing doubled, nothing unpaid.
-        assert [release["round"] for release in releases] == list(range(14))
+        # One centring and thirteen training rounds, each charged once and each sent, and the last model's evaluation
+        # on held-out records: nothing doubled, nothing unpaid.
+        assert [release["round"] for release in releases] == [*range(14), 13]
         assert {release["state"] for release in releases} == {"committed"}
         assert {release["run_id"] for release in releases} == {run_id}
         events = [
             GaussianEvent(release["noise_multiplier"], release["sample_rate"], release["steps"])  # type: ignore[arg-type]
-            for release in releases
+            for release in releases[:14]
         ]
         assert 0.97 <= epsilon(events, 1e-5) <= 1.0

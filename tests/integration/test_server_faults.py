@@ -17,14 +17,20 @@ from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import EndCause, EventKind, RunEvent, RunState
+from fedpriv_common.statement.sign import parse_public_key
+from fedpriv_common.statement.verify import verify
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import Operation, Reply, Request
+from fedpriv_server.provision.statement_key import ensure_kms_key
 from fedpriv_server.status import RunStatus
 from tests.emulator import Emulator
 from tests.integration.server_harness import SITES, LightSite, Server, online, running
 from tests.waiting import until
 
 SETTINGS = RunSettings(rounds=6, admission_deadline_s=30, round_deadline_s=30)
+
+
+STATEMENT_KEY = "alias/statements"
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +52,9 @@ def store(own_emulator: Emulator) -> ObjectStore:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, store: ObjectStore) -> Iterator[Server]:
-    """A server that tests kill, and leave running again."""
-    with running(Server(tmp_path_factory.mktemp("server"), store)) as server:
+    """A server that tests kill, and leave running again. Its statements are signed in the KMS that they stop."""
+    ensure_kms_key(STATEMENT_KEY)
+    with running(Server(tmp_path_factory.mktemp("server"), store, {"FEDPRIV_STATEMENT_KEY": STATEMENT_KEY})) as server:
         yield server
 
 
@@ -234,6 +241,10 @@ def test_while_s3_is_away_rounds_go_on_and_nothing_is_lost(
     until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
     assert "store_unavailable" in server.log
     assert "store_conflict" not in server.log
+    # KMS was away as well when the run ended: the statement waited for its signature on the server's disk.
+    assert "statement_waits" in server.log
+    key, body = parse_public_key(ensure_kms_key(STATEMENT_KEY)), store.get(keys.statement(run_id))
+    assert verify(body or b"", key, {}, unsigned=set(SITES)).first_failure is None
 
 
 def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_away_then(

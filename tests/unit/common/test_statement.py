@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.statement.page import render
-from fedpriv_common.statement.schema import SitePart, Statement
+from fedpriv_common.statement.schema import SitePart, Statement, json_schema
 from fedpriv_common.statement.sign import holds, sign_part
 from fedpriv_common.statement.verify import Report, State, parse, verify
 from tests.statements import EARLIER, MODEL, RUN, SITES, Consortium, told
@@ -263,3 +265,17 @@ def test_a_mini_batch_run_is_recomputed_by_its_own_accountant(tmp_path_factory: 
     assert section.signed is not None
     spent = section.signed.part.epsilon.run
     assert 0.9 < spent.add_remove < 1.0 < spent.replace_one
+
+
+# -- its form ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_published_schema_is_the_models() -> None:
+    published = Path(__file__).parents[3] / "docs" / "reference" / "statement.schema.json"
+    remedy = "python -m fedpriv_common.statement.schema > docs/reference/statement.schema.json"
+    assert published.read_text() == json_schema(), remedy
+    jsonschema.Draft202012Validator.check_schema(json.loads(published.read_text()))
+
+
+def test_a_genuine_statement_is_of_the_published_schema(genuine: bytes) -> None:
+    jsonschema.validate(json.loads(genuine), json.loads(json_schema()), cls=jsonschema.Draft202012Validator)

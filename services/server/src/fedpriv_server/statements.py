@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 #: Longest part that is taken from a site, bytes: a thousand rounds and an audit come to half of it.
 PART_BYTES: Final = 2 * 2**20
 #: Pause between attempts to sign what waits, seconds; it doubles up to the second figure, with jitter.
-_FIRST_PAUSE_S: Final = 2.0
-_LONGEST_PAUSE_S: Final = 300.0
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 60.0
 
 
 class Statements:

@@ -9,7 +9,9 @@ hub signs the whole, so that neither a part nor a sentence can be taken away unn
 
 from __future__ import annotations
 
+import json
 import platform
+import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Annotated, Final, Literal, Self
@@ -283,3 +285,15 @@ class SignedStatement(_Frozen):
 
     statement: Statement
     signature: Signature
+
+
+def json_schema() -> str:
+    """JSON Schema of `statement.json`, as docs/reference/statement.schema.json holds it."""
+    schema = SignedStatement.model_json_schema(mode="serialization")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"fedpriv privacy statement {STATEMENT_VERSION}"
+    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema())
