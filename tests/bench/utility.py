@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from fedpriv_client.data.breast_cancer import load_table
@@ -25,6 +26,8 @@ from fedpriv_client.training import Trainer
 from fedpriv_common.model import Evaluation, evaluate
 from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
 from fedpriv_server.strategy import Iterate, make_strategy
+
+IndexArray = NDArray[np.int64]
 
 RESULT = Path("var/results/bench-utility.json")
 EPSILONS = (0.5, 1.0, 3.0, 8.0)
@@ -41,16 +44,25 @@ def plans(epsilon: float, sites: int) -> dict[str, Plan]:
     }
 
 
-def run(plan: Plan, seed: int) -> Evaluation:
-    """One whole federated run on the split of `seed`."""
+def split(labels: NDArray[np.int64], seed: int, records: int | None = None) -> tuple[IndexArray, IndexArray]:
+    """Indices of training records in random order, at most `records` of them, and of the held-out fifth."""
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed)
+    return np.random.default_rng(seed).permutation(train)[:records], test
+
+
+def randomness(seed: int, site: int) -> BenchmarkRandomness:
+    """The noise of one site in the run of `seed`."""
+    return BenchmarkRandomness(1000 * seed + site)
+
+
+def run(plan: Plan, seed: int, records: int | None = None) -> Evaluation:
+    """One whole federated run on the split of `seed`, with at most `records` training records."""
     contract, table = load_table()
     z = contract.standardise(table.features)
-    train, test = train_test_split(np.arange(len(table)), test_size=0.2, stratify=table.labels, random_state=seed)
-    generator = np.random.default_rng(seed)
-    shares = np.array_split(generator.permutation(train), plan.sites)
+    train, test = split(table.labels, seed, records)
     trainers = [
-        Trainer(plan, SiteData(z[share], table.labels[share]), BenchmarkRandomness(1000 * seed + site))
-        for site, share in enumerate(shares)
+        Trainer(plan, SiteData(z[share], table.labels[share]), randomness(seed, site))
+        for site, share in enumerate(np.array_split(train, plan.sites))
     ]
     strategy, iterate = make_strategy(plan), Iterate.first(plan, seed.to_bytes(4, "big"))
     if plan.centre is not None:

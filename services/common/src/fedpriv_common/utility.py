@@ -21,25 +21,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: (ν, expected loss of accuracy as a fraction) on the Wisconsin table; between the points, linear in both logarithms.
 CURVE: Final = (
-    (0.008, 0.0005),
-    (0.012, 0.0009),
-    (0.017, 0.0020),
-    (0.025, 0.0040),
-    (0.030, 0.0055),
-    (0.045, 0.0110),
-    (0.080, 0.0210),
-    (0.150, 0.0340),
-    (0.270, 0.0520),
-    (0.420, 0.0820),
-    (0.600, 0.1150),
-    (0.830, 0.1720),
+    (0.008, 0.0002),
+    (0.012, 0.0005),
+    (0.017, 0.0013),
+    (0.025, 0.0037),
+    (0.030, 0.0052),
+    (0.045, 0.0112),
+    (0.080, 0.0218),
+    (0.150, 0.0326),
+    (0.270, 0.0495),
+    (0.420, 0.0810),
+    (0.600, 0.1250),
+    (0.830, 0.1710),
 )
 
-#: A mean over splits of the measured table lies in loss·(1 ± share) ± margin.
+#: A mean over 50 splits of the measured table lies in loss·(1 ± share) ± margin: 98 % of 480 means on fresh seeds did.
 _MEASURED_SHARE: Final = 0.15
 _MEASURED_MARGIN: Final = 0.003
-#: On other tables: a typical loss is this much of the curve's, and it lies between these shares of it ± margins.
-_OTHER_TYPICAL: Final = 1.7
+#: On 19 other tasks the median loss was this much of the curve's,
+#: and 98 % of 708 means lay between these shares of it ± margins.
+_OTHER_TYPICAL: Final = 1.8
 _OTHER_LOW: Final = (0.45, 0.003)
 _OTHER_HIGH: Final = (4.0, 0.015)
 #: A two-class model cannot lose more than half: then it is a coin.

@@ -18,14 +18,13 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from fedpriv_common.accounting import GaussianEvent, epsilon, gaussian_mu
+from fedpriv_common.accounting import GaussianEvent, gaussian_mu
+from fedpriv_common.lifetime import runs_that_fit
 from fedpriv_common.plan import Plan
 from fedpriv_common.wire import SiteFacts
 
 log = logging.getLogger(__name__)
 
-#: More runs than this are not told apart.
-MOST = 9_999
 #: Seconds that the process may take.
 DEADLINE_S = 60.0
 #: Answers that are kept.
@@ -55,25 +54,12 @@ class Question:
 
 @lru_cache(_KEPT)
 def count(question: Question) -> int:
-    """The largest number of runs, at most MOST, with which the limit is kept."""
+    """The largest number of runs, at most MOST_RUNS, with which the limit is kept."""
     spent, delta = question.spent, question.delta
     if spent >= question.limit:
         return 0
     history = [GaussianEvent(1.0 / gaussian_mu(spent, delta), 1.0, 1)] if spent > 0 else []
-
-    def fits(runs: int) -> bool:
-        further = [GaussianEvent(e.noise_multiplier, e.sample_rate, e.steps * runs) for e in question.run]
-        return epsilon(history + further, delta) <= question.limit
-
-    if not fits(1):
-        return 0
-    low, high = 1, 2
-    while high <= MOST and fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return min(low, MOST)
+    return runs_that_fit(history, question.run, question.limit, question.delta)
 
 
 class Forecaster:
