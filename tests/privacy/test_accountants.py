@@ -84,7 +84,7 @@ def test_sampled_releases_cost_no_more_than_the_best_bound(sigma, rate):
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_sampled_releases_cost_no_less_than_the_truth(sigma, rate):
-    """Opacus' PRV accountant brackets the truth; where it fails as documented there is nothing to compare with."""
+    """Opacus' PRV accountant has a bound from below; where it fails as documented there is nothing to compare with."""
     failed = compared = 0
     for steps in STEPS if rate < 1e-3 else STEPS[:-1]:
         for delta in (1e-9, 1e-4):
@@ -94,13 +94,13 @@ def test_sampled_releases_cost_no_less_than_the_truth(sigma, rate):
             oracle = PRVAccountant()
             oracle.history = [(sigma, rate, steps)]
             try:
-                bracket = oracle._get_dprv(eps_error=0.01, delta_error=delta / 1000)
-                lower, _, upper = bracket.compute_epsilon(delta, delta / 1000, 0.01)
+                composed = oracle._get_dprv(eps_error=0.01, delta_error=delta / 1000)
+                lower, _, _ = composed.compute_epsilon(delta, delta / 1000, 0.01)
             except RuntimeError as error:
                 assert "Discrete mean differs" in str(error)  # opacus #601, #604
                 failed += 1
                 continue
-            assert lower <= ours <= upper + 0.01 + TOLERANCE * ours, (steps, delta)
+            assert lower <= ours, (steps, delta)
             compared += 1
     assert failed <= compared / 4
 

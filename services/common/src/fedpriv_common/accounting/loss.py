@@ -17,13 +17,12 @@ from typing import Any
 
 from fedpriv_common.accounting.events import Adjacency, GaussianEvent, coalesce, full_batch_mu
 
-#: dp-accounting's own discretisation of the privacy loss, in units of epsilon. Ours is this times a power of two.
+#: The finest discretisation of the privacy loss, in units of epsilon: dp-accounting's own, so that an auditor who
+#: takes its defaults finds no more than we state.
 PLD_INTERVAL = 1e-4
-#: The finest; at less, two steps' losses could not be told apart from rounding.
-_FINEST = -7
-#: The coarsest is taken that adds no more than this share to the variance of the loss …
+#: This times a power of two is taken while it adds no more than this share to the variance of the loss …
 _TOLERANCE = 1e-4
-#: … and for which no more losses are computed than these, at 6 µs each.
+#: … and where finer ones would have more losses computed than these, at 6 µs each.
 _MOST_POINTS = 100_000
 #: So many losses a composed distribution has at most.
 _MOST_COMPOSED_POINTS = 2_000_000
@@ -105,8 +104,7 @@ def _distribution(
             sum(_step_range(event, grid) for event in merged) / _MOST_POINTS,
             _span(merged, grid) / _MOST_COMPOSED_POINTS,
         )
-        power = math.floor(math.log2(finest / PLD_INTERVAL)) if finest > 0 else _FINEST
-        grid = replace(grid, interval=PLD_INTERVAL * 2.0 ** max(_FINEST, power))
+        grid = replace(grid, interval=PLD_INTERVAL * 2.0 ** math.floor(math.log2(max(1.0, finest / PLD_INTERVAL))))
     try:
         return _composed(merged, grid)
     except (ValueError, OverflowError, ZeroDivisionError):
