@@ -120,6 +120,8 @@ def in_s3(size: int, folder: Path, objects: ObjectStore) -> Subject:
     write_marker(marker, Genesis.model_validate_json(bodies[0]))
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(lambda each: objects.put_once(f"{prefix}/log/{each[0]:012d}", each[1]), enumerate(bodies)))
+    took, _ = timed(lambda: S3Store.open(objects, prefix).claim(1))  # what the first process after that many does
+    print(f"s3: {size:,} entries read one by one in {took:.1f} s")
     return Subject("s3", size, S3Store.open(objects, prefix), marker)
 
 

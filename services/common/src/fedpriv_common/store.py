@@ -115,13 +115,18 @@ class ObjectStore:
 
     def list_keys(self, prefix: str, start_after: str = "") -> Iterator[str]:
         """Keys under `prefix` after `start_after`, in order; one request per thousand."""
+        for key, _ in self.list_objects(prefix, start_after):
+            yield key
+
+    def list_objects(self, prefix: str, start_after: str = "") -> Iterator[tuple[str, str]]:
+        """The same with each object's ETag, which changes when an object is written again."""
         try:
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=prefix, StartAfter=start_after
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"]
+                    yield entry["Key"], entry["ETag"]
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(self.bucket, error) from None
 

@@ -4,6 +4,7 @@
     {prefix}/log/000000000001      a claim: {"claim": 1, "holder": "…"}
     {prefix}/log/000000000002      an entry
     {prefix}/replies/{digest}      the bytes of a reply
+    {prefix}/packs/000000000       a copy of the log's first thousand objects, for opening it fast (s3_packs.py)
 
 S3 has no lock. What takes its place is the order of the log: whoever wants to write has read every object there is,
 and puts the next one with `If-None-Match: *`. The put succeeds only if nothing has come since, so what was decided
@@ -36,11 +37,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from fedpriv_client.privacy.ledger.s3_packs import PACK_SIZE, Packs
 from fedpriv_client.privacy.ledger.store import LedgerHeldError, OvertakenError
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.errors import ErrorCode, FedprivError
@@ -64,6 +66,7 @@ class S3Store:
         """`prefix` is the ledger's own; it has no slash at its end."""
         self._objects = objects
         self._prefix = prefix
+        self._packs = Packs(objects, prefix)
         self._token: int | None = None
         self._inside = False
         self._rewind()
@@ -92,7 +95,7 @@ class S3Store:
         body = canonical_json({"claim": token, "holder": secrets.token_hex(8)})
         for _ in range(_CLAIM_ATTEMPTS):
             try:
-                self._look()
+                self._look(pack=True)
                 before = self._newest
                 if before < token:
                     self._put(body)
@@ -160,27 +163,44 @@ class S3Store:
         #: Entries that are known and were not read yet.
         self._unread: deque[tuple[int, bytes]] = deque()
 
-    def _look(self) -> None:
-        """Take in what others wrote."""
+    def _look(self, pack: bool = False) -> None:
+        """Take in what others wrote; `pack` what has no pack yet."""
         first = max(0, self._slots - 1)  # the last one that is known must be there still
-        keys = list(self._objects.list_keys(self._key_of_log(), self._key_of_log(first - 1) if first else ""))
-        for number, key in enumerate(keys, first):
+        listed = list(self._objects.list_objects(self._key_of_log(), self._key_of_log(first - 1) if first else ""))
+        for number, (key, _) in enumerate(listed, first):
             if key != self._key_of_log(number):
                 raise self._damaged(f"object {self._key_of_log(number)} is missing before {key}")
-        if first + len(keys) < self._slots:
+        end = first + len(listed)
+        if end < self._slots:
             raise self._damaged(f"object {self._key_of_log(first)} is gone")
-        for body in self._fetch(keys[self._slots - first :]):
-            self._take(body)
+        while self._slots < end:
+            until = min(end, self._slots + PACK_SIZE - self._slots % PACK_SIZE)
+            for body in self._fetch(listed[self._slots - first : until - first], pack):
+                self._take(body)
 
-    def _fetch(self, keys: list[str]) -> Iterator[bytes]:
-        executor = ThreadPoolExecutor(_PARALLEL)  # starts no thread before there is something to fetch
+    def _fetch(self, listed: list[tuple[str, str]], pack: bool) -> list[bytes]:
+        """What the next objects hold, up to PACK_SIZE of them: from their pack if they have one."""
+        keys, etags = zip(*listed, strict=True)
+        number = self._slots // PACK_SIZE
+        packed = self._packs.read(number, etags) if len(listed) == PACK_SIZE else None
+        if packed is not None:
+            return packed
+        bodies = self._fetch_each(keys)
+        if pack and len(listed) == PACK_SIZE:
+            self._packs.write(number, etags, bodies)
+        return bodies
+
+    def _fetch_each(self, keys: Sequence[str]) -> list[bytes]:
+        bodies = []
+        executor = ThreadPoolExecutor(_PARALLEL)
         try:
             for key, body in zip(keys, executor.map(self._objects.get, keys), strict=True):
                 if body is None:
                     raise self._damaged(f"object {key} is gone")
-                yield body
+                bodies.append(body)
         finally:
             executor.shutdown(cancel_futures=True)
+        return bodies
 
     def _put(self, body: bytes) -> None:
         """Write the next object of the log, or learn that another was first."""
