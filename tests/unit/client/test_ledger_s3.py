@@ -11,6 +11,7 @@ from fedpriv_common.accounting import epsilon
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.plan import Phase
 from fedpriv_common.store import ObjectStore
+from tests.emulator import free_port
 from tests.faulty_s3 import Fault, faulty_s3
 from tests.unit.client.ledgers import DELTA, IDENTITY, PLAN, InS3, admit
 
@@ -101,6 +102,18 @@ def test_what_was_committed_although_no_answer_ever_came_is_what_is_sent(place, 
     assert refused(site.commit, "A", 0, Phase.CENTRE, "q", b"first") is Refusal.LEDGER_UNAVAILABLE
     assert site.reserve("A", 0, Phase.CENTRE, "q") == Replay(b"first")
     assert site.commit("A", 0, Phase.CENTRE, "q", b"second") == b"first"
+
+
+def test_an_s3_that_is_away_refuses(place, site, monkeypatch):
+    site.reserve("A", 0, Phase.CENTRE, "q")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    site._store._objects = ObjectStore.connect(place.bucket, place.kms_key, attempts=0)
+    assert refused(site.commit, "A", 0, Phase.CENTRE, "q", b"bytes") is Refusal.LEDGER_UNAVAILABLE
+    assert not site.shut_out(), "that it is shut out is not known"
+    with pytest.raises(FedprivError) as raised:
+        S3Store.open(site._store._objects, place.prefix)
+    assert raised.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert states(place) == ["reserved"]
 
 
 def test_a_conflict_of_conditional_writes_is_tried_again(place, site, bad_day):
