@@ -121,7 +121,7 @@ def test_who_may_read_which_secret(stack: Stack) -> None:
     }
     names = "import os; print(*sorted(os.listdir('/run/fedpriv')))"
     server = stack.python(stack.container("server"), names).split()
-    assert server == ["ca.pem", "operator.sha256", "server.key", "server.pem", "sites"]
+    assert server == ["ca.pem", "operator.sha256", "server.key", "server.pem", "sites", "statement.key"]
     client = stack.python(stack.container("client"), names).split()
     assert client == ["ca.pem", *(f"site-{number}.key" for number in range(5))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
@@ -41,9 +42,35 @@ def test_a_second_call_changes_no_byte(hub: Hub, tmp_path: Path) -> None:
 
 def test_secrets_are_readable_by_their_owner_only(hub: Hub, tmp_path: Path) -> None:
     provision_site(hub, "site-1", tmp_path / "nodes" / "site-1.key")
-    secret = {hub.authority_key, hub.certificate_key, hub.operator_key, tmp_path / "nodes" / "site-1.key"}
+    secret = {hub.authority_key, hub.certificate_key, hub.statement_key, hub.operator_key}
+    secret.add(tmp_path / "nodes" / "site-1.key")
     assert {path: stat.S_IMODE(path.stat().st_mode) for path in secret} == dict.fromkeys(secret, 0o600)
     assert stat.S_IMODE(hub.folder.stat().st_mode) == 0o700
+
+
+def test_an_auditor_gets_every_public_key_and_no_other(hub: Hub, tmp_path: Path) -> None:
+    provision_site(hub, "site-1", tmp_path / "site-1.key")
+    assert sorted(contents(hub.auditor)) == ["hub.pem", "sites/site-1.pem"]
+    private = load_pem_private_key(hub.statement_key.read_bytes(), None)
+    assert load_pem_public_key(hub.statement_public_key.read_bytes()) == private.public_key()
+    assert (hub.auditor / "sites" / "site-1.pem").read_bytes() == (hub.sites / "site-1.pem").read_bytes()
+    assert b"PRIVATE" not in b"".join(contents(hub.auditor).values())
+
+
+def test_a_hub_of_an_earlier_version_gets_what_it_lacks(hub: Hub, tmp_path: Path) -> None:
+    provision_site(hub, "site-1", tmp_path / "site-1.key")
+    hub.statement_key.unlink()
+    shutil.rmtree(hub.auditor)
+    provision_hub(hub.folder, ["server", "10.1.2.3"])
+    assert hub.statement_key.exists()
+    assert sorted(contents(hub.auditor)) == ["hub.pem", "sites/site-1.pem"]
+
+
+def test_a_statement_key_that_was_replaced_is_told_because_auditors_hold_the_old_one(hub: Hub) -> None:
+    hub.statement_key.unlink()
+    with pytest.raises(FedprivError, match=r"hub\.pem holds another key") as refused:
+        provision_hub(hub.folder, ["server", "10.1.2.3"])
+    assert refused.value.code is ErrorCode.BAD_KEY
 
 
 def test_a_key_that_others_could_read_is_closed_again(hub: Hub) -> None:

@@ -129,9 +129,10 @@ def provision_hub(
     """
     moment = now or datetime.now(UTC)
     hub = Hub(folder)
-    for part in (folder, hub.authority.parent, hub.server, hub.operator, hub.auditor):
+    for part in (folder, hub.authority.parent, hub.server, hub.operator):
         files.make_directory(part, 0o700)
-    files.make_directory(hub.sites)
+    for part in (hub.sites, hub.auditor, hub.auditor / "sites"):
+        files.make_directory(part)
     stamp(hub.authority.parent, "hub")
     authority_key = _ensure_key(hub.authority_key)
     authority = _ensure_authority(hub, authority_key, moment)
@@ -143,6 +144,8 @@ def provision_hub(
     else:
         public = statement_key.ensure_kms_key(statement_kms_alias)
     statement_key.hand_out(public, hub.statement_public_key)
+    for registered in hub.sites.glob("*.pem"):
+        statement_key.hand_out(registered.read_bytes(), hub.auditor / "sites" / registered.name)
     for part in (hub.server, hub.operator):
         hand_out_authority(hub, part)
     return hub
@@ -178,7 +181,6 @@ def provision_site(hub: Hub, site: str, private_key: Path) -> None:
             f"{registered} holds another key than {private_key}.",
             "If the site's key was replaced on purpose, remove the old public key and run again.",
         )
-    files.make_directory(hub.auditor / "sites")
     statement_key.hand_out(public, hub.auditor / "sites" / registered.name)
 
 
