@@ -8,10 +8,11 @@ from rich.console import Console
 from fedpriv_client.audit.clipping import check_clipping
 from fedpriv_client.audit.defects import DEFECTS, NanKept, Shuffled, SizeDependent, Unclipped
 from fedpriv_client.audit.noise import check_no_seed
-from fedpriv_client.audit.run import code_digest, conclude
+from fedpriv_client.audit.run import conclude
 from fedpriv_client.audit.sampling import check_sampling
 from fedpriv_client.audit.show import report, show
 from fedpriv_client.audit.subject import Subject
+from fedpriv_client.own_code import code_digest, load_own_audit
 from fedpriv_common.audit_result import Bound, Check, SeededDefect, load_audit
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Recipe
@@ -82,3 +83,14 @@ def test_a_result_that_cannot_be_written_says_why(tmp_path):
     with pytest.raises(FedprivError, match="--out") as caught:
         report(conclude([HOLDS], [BOUND], [], quick=True, seconds=1.0), tmp_path / "file" / "audit.json")
     assert caught.value.code is ErrorCode.BAD_SETTING
+
+
+def test_an_audit_is_quoted_only_by_the_code_that_it_is_of(tmp_path):
+    path = tmp_path / "audit.json"
+    result = conclude([HOLDS], [BOUND], [CAUGHT], quick=False, seconds=1.0)
+    path.write_text(result.model_dump_json())
+    assert load_own_audit(path) == result
+    path.write_text(result.model_copy(update={"code_digest": "0" * 64}).model_dump_json())
+    with pytest.raises(FedprivError, match="of other code") as caught:
+        load_own_audit(path)
+    assert caught.value.code is ErrorCode.BAD_AUDIT

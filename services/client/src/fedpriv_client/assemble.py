@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedpriv_client.data.partition import CANONICAL_FORM, SiteKey
 from fedpriv_client.data.site_data import load_site_data
+from fedpriv_client.own_code import load_own_audit
 from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.opening import open_marker, open_store
 from fedpriv_client.privacy.part import Signatory
@@ -16,7 +17,6 @@ from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.settings import SiteSettings
 from fedpriv_client.site import Releases, Site
 from fedpriv_common.accounting import epsilon
-from fedpriv_common.audit_result import load_audit
 from fedpriv_common.contract import DataContract, load_contract
 from fedpriv_common.plan import Plan
 
@@ -91,7 +91,7 @@ def assemble(
         return Trainer(plan, data, SystemRandomness())
 
     requests = RunRequests(settings.state_dir, settings.server)
-    audit = None if settings.audit is None else load_audit(settings.audit)
+    audit = None if settings.audit is None else load_own_audit(settings.audit)
     signatory = Signatory(settings.site, node_key, settings.image_digest, audit) if node_key else None
     site = Site(contract, policy, ledger, make_trainer, requests, signatory)
     return Assembled(site, contract, policy, ledger, lease)

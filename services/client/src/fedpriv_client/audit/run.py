@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import platform
 import time
@@ -10,9 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +24,7 @@ from fedpriv_client.audit.neighbours import check_neighbours
 from fedpriv_client.audit.recomputation import check_ledger
 from fedpriv_client.audit.restart import Restarts
 from fedpriv_client.audit.subject import Subject
+from fedpriv_client.own_code import code_digest
 from fedpriv_common.audit_result import AuditResult, Bound, Check, SeededDefect
 from fedpriv_common.plan import Recipe
 
@@ -35,7 +33,6 @@ PROCESSES = 2
 #: For code with a defect the same checks take fewer steps: what they look for is larger than what they must not miss.
 _DEFECT_STEPS = 200
 _DEFECT_NEIGHBOURS = ("one more", "outlier of 1e6", "infinite", "empty label", "no records")
-_PACKAGES = ("fedpriv_client", "fedpriv_common")
 _SOFTWARE = ("torch", "opacus", "numpy", "scipy", "dp-accounting")
 
 
@@ -123,18 +120,6 @@ def conclude(
         defects=tuple(defects),
         seconds=round(seconds, 1),
     )
-
-
-def code_digest() -> str:
-    """SHA-256 over names and contents of all source files of the site's code, in order of their names."""
-    digest = hashlib.sha256()
-    for package in _PACKAGES:
-        root = Path(str(files(package)))
-        for path in sorted(path for suffix in ("*.py", "*.yaml") for path in root.rglob(suffix)):
-            content = path.read_bytes()
-            name = f"{package}/{path.relative_to(root).as_posix()}"
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def _quieten() -> None:
