@@ -21,29 +21,27 @@ import numpy as np
 from ulid import ULID
 
 from fedpriv_common import keys
-from fedpriv_common.canonical import canonical_json, sha256_hex
-from fedpriv_common.errors import FedprivError, Refusal
+from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
     Admission,
     EndCause,
     EventKind,
-    RunEnd,
     RunEvent,
     RunInfo,
     RunState,
 )
-from fedpriv_common.statement.schema import Outcome
-from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
+from fedpriv_common.wire import OK, Reply, Request, SiteFacts, decode_array
 from fedpriv_server.board import Board
-from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint, encode_model
+from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint
+from fedpriv_server.ending import CLOSED, Ending
 from fedpriv_server.exchange import Answers, Exchange
 from fedpriv_server.held_out import IntArray, decode_matrix, held_out_evaluation, planned_evaluation
 from fedpriv_server.hub import Hub, Progress
 from fedpriv_server.journal import Journal, as_object
 from fedpriv_server.outbox import StoredObject
+from fedpriv_server.questions import Questions
 from fedpriv_server.round_objects import replies_as_objects, round_objects
-from fedpriv_server.statement import make_statement
 from fedpriv_server.statements import PART_BYTES
 from fedpriv_server.status import RunStatus
 from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
@@ -52,12 +50,6 @@ log = logging.getLogger(__name__)
 
 #: How long an offline site is waited for at admission once the quorum is there, seconds.
 _ADMISSION_GRACE_S: Final = 5.0
-#: How long sites may take to close a run, seconds; one that does not hear of it is told before its next run.
-_CLOSE_DEADLINE_S: Final = 10.0
-#: Answers to a close after which a site holds nothing of the run.
-_CLOSED: Final = (OK, Refusal.RUN_CLOSED, Refusal.NOT_ADMITTED)
-#: How long the bucket is waited for before a run is reported as ended, seconds.
-_FLUSH_DEADLINE_S: Final = 5.0
 
 
 class HaltedError(Exception):
@@ -79,12 +71,15 @@ class Run:
         self._strategy = make_strategy(info.plan)
         self._progress = progress or Progress()
         self._journal = Journal(hub.archive, self._progress.known)
+        self._questions = Questions(info, hub.witness)
         self._exchange = Exchange(hub.postbox, self._event)
         self._sites = sites
         seed = hashlib.sha256(info.run_id.encode()).digest()
         self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
         self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
-        self._parts = dict(self._progress.parts)
+        self._ending = Ending(
+            info, sites, hub, self._journal, self._exchange, self._board, self._note, self._progress.parts
+        )
         self._training: asyncio.Task[None] | None = None
         self._cancelled = False
 
@@ -124,10 +119,10 @@ class Run:
             state, cause = await self._outcome()
             log.info("run_ends", extra={"run_id": self.info.run_id, "state": state, "cause": cause})
             try:
-                await self._close()
+                await self._ending.close()
             except Exception:  # the end is told whatever the sites say to it
                 log.exception("close_failed", extra={"run_id": self.info.run_id})
-        await self._publish(state, cause)
+        await self._ending.publish(self._iterate, state, cause)
 
     async def _outcome(self) -> tuple[RunState, EndCause]:
         self._training = asyncio.create_task(self._train())
@@ -169,25 +164,25 @@ class Run:
         if self._progress.iterate is None:
 
             def accept(site: str, reply: Reply) -> None:
-                self._accept_facts(site, reply)
+                self._questions.accept_facts(site, reply)
                 self._answered_plan(site, OK, reply.facts)
 
             def waits(site: str, code: str) -> None:
                 self._answered_plan(site, code, None)
                 self._event(EventKind.AWAITING_APPROVAL, site, None)
 
-            plan, unclosed = canonical_json(self._plan.model_dump(mode="json")).decode(), self._hub.unclosed
+            unclosed = self._hub.unclosed
             # A site that holds the budget of a run that is over might decline this one for it.
-            first = {site: [self._close_request(site, run) for run in unclosed.of(site)] for site in self._sites}
+            first = {site: [self._questions.close(site, run) for run in unclosed.of(site)] for site in self._sites}
             answers = await self._exchange.ask(
-                {site: self._request(site, Operation.ADMIT, plan=plan) for site in self._sites},
+                {site: self._questions.admit(site) for site in self._sites},
                 accept,
                 payload_bytes=PART_BYTES if any(first.values()) else 0,
                 deadline_s=self.info.settings.admission_deadline_s,
                 quorum=self._quorum,
                 grace_s=_ADMISSION_GRACE_S,
                 first=first,
-                heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in _CLOSED else None,
+                heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in CLOSED else None,
                 again=(Refusal.APPROVAL_NEEDED,),
                 waits=waits,
             )
@@ -217,19 +212,14 @@ class Run:
             array = decode_array(reply.payload, size)
             if not np.linalg.norm(array) <= bound:
                 raise ValueError(f"a reply longer than {bound:.3g}, which no honest site sends")
-            self._accept_facts(site, reply)
+            self._questions.accept_facts(site, reply)
             arrays[site] = array
 
-        in_training = phase is Phase.TRAIN
-        parameters = encode_array(self._iterate.parameters) if in_training else b""
-        centre = self._centre() if in_training else b""
+        def question(site: str) -> Request:
+            return self._questions.centre(site) if phase is Phase.CENTRE else self._questions.train(site, self._iterate)
+
         answers = await self._exchange.ask(
-            {
-                site: self._request(
-                    site, Operation.RELEASE, round=number, phase=phase, parameters=parameters, centre=centre
-                )
-                for site in members
-            },
+            {site: question(site) for site in members},
             accept,
             payload_bytes=8 * size,
             deadline_s=self.info.settings.round_deadline_s,
@@ -239,7 +229,7 @@ class Run:
             self._note(site, code, facts)
         if len(arrays) >= self._quorum:
             replies = [arrays[site] for site in sorted(arrays)]
-            if in_training:
+            if phase is Phase.TRAIN:
                 self._iterate = self._iterate.trained(self._plan, self._strategy, replies)
             else:
                 self._iterate = self._iterate.centred(self._plan, replies)
@@ -261,17 +251,11 @@ class Run:
 
         def accept(site: str, reply: Reply) -> None:
             matrix = decode_matrix(reply.payload, self._plan, evaluation)
-            self._accept_facts(site, reply)
+            self._questions.accept_facts(site, reply)
             matrices[site] = matrix
 
-        parameters, centre = encode_array(self._iterate.published()), self._centre()
         answers = await self._exchange.ask(
-            {
-                site: self._request(
-                    site, Operation.RELEASE, round=number, phase=Phase.EVALUATE, parameters=parameters, centre=centre
-                )
-                for site in members
-            },
+            {site: self._questions.evaluate(site, self._iterate) for site in members},
             accept,
             payload_bytes=8 * self._plan.model.n_classes**2,
             deadline_s=self.info.settings.round_deadline_s,
@@ -311,127 +295,7 @@ class Run:
         self._hub.prometheus.round_closed(self.info.run_id, number, duration_s)
         self._board.round_closed(self._iterate.round, duration_s)
 
-    async def _close(self) -> None:
-        """Let the sites free what was planned and not used. Those that declined have nothing to free."""
-        codes = self._board.codes
-        asked = [
-            site
-            for site in self._sites
-            if site in self._board.facts or codes.get(site, Refusal.APPROVAL_NEEDED) == Refusal.APPROVAL_NEEDED
-        ]
-        answers = await self._exchange.ask(
-            {site: self._close_request(site, self.info.run_id) for site in asked},
-            self._accept_close,
-            payload_bytes=PART_BYTES,
-            deadline_s=_CLOSE_DEADLINE_S,
-            quorum=0,
-        )
-        objects = []
-        for site, reply in answers.replies.items():
-            if reply.facts is not None:
-                self._note(site, OK, reply.facts)
-                objects.append(self._hub.witness.to_object(site, reply.facts))
-            if reply.part:
-                objects.append(as_object(keys.part(self.info.run_id, site), self._parts[site]))
-        self._journal.write(objects)
-        unheard = [site for site in asked if site not in answers.replies and answers.refused.get(site) not in _CLOSED]
-        if unheard:
-            log.warning("close_unheard", extra={"run_id": self.info.run_id, "sites": unheard})
-        for site in unheard:
-            self._hub.unclosed.add(self.info.run_id, site)
-
-    async def _publish(self, state: RunState, cause: EndCause) -> None:
-        """Write model, statement and end, and wait a while for the bucket to have them."""
-        run_id, objects, model_digest = self.info.run_id, [], None
-        if self._iterate.round > 0:
-            model = encode_model(self.info, self._iterate, self._hub.contract)
-            model_digest = sha256_hex(model)
-            objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
-            objects += await self._statement(
-                model_digest, Outcome(state=state, cause=cause, rounds=self._iterate.round)
-            )
-        end = RunEnd(
-            run_id=run_id,
-            ended_at=datetime.now(UTC),
-            state=state,
-            cause=cause,
-            rounds=self._iterate.round,
-            duration_s=self._board.elapsed_s,
-            model_digest=model_digest,
-            metrics=self._board.metrics,
-            held_out=self._board.held_out,
-        )
-        self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
-        try:
-            await self._journal.settled()
-            if not await asyncio.to_thread(self._hub.outbox.wait_until_empty, _FLUSH_DEADLINE_S):
-                self._board.warning = (
-                    "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
-                )
-        except FedprivError as error:
-            self._board.warning = str(error)
-        self._board.end = end
-        self._hub.prometheus.run_ended(run_id, state)
-        self._board.changed()
-
-    async def _statement(self, model_digest: str, outcome: Outcome) -> list[StoredObject]:
-        """The signed statement and its page; nothing while the key that signs is away."""
-        hub = self._hub
-
-        def sign() -> list[StoredObject]:
-            facts, server = self._board.facts, hub.statements.server
-            return hub.statements.sign(
-                make_statement(self.info, hub.contract, outcome, facts, self._parts, model_digest, server)
-            )
-
-        signed = await asyncio.to_thread(sign)
-        if not signed:
-            self._board.warning = "the privacy statement waits for its signature: the server signs and sends it later"
-        return signed
-
     # -- parts -----------------------------------------------------------------------------------------------------
-
-    def _request(
-        self,
-        site: str,
-        operation: Operation,
-        *,
-        plan: str = "",
-        round: int = 0,  # the wire's own word
-        phase: Phase = Phase.CENTRE,
-        parameters: bytes = b"",
-        centre: bytes = b"",
-    ) -> Request:
-        head = self._hub.witness.of(site)
-        return Request(
-            operation=operation,
-            run_id=self.info.run_id,
-            plan=plan,
-            plan_digest=self.info.plan_digest,
-            round=round,
-            phase=phase,
-            parameters=parameters,
-            centre=centre,
-            witness_seq=head.seq,
-            witness_head=head.head,
-        )
-
-    def _centre(self) -> bytes:
-        return encode_array(self._iterate.centre) if self._plan.centre else b""
-
-    def _close_request(self, site: str, run_id: str) -> Request:
-        head = self._hub.witness.of(site)
-        return Request(operation=Operation.CLOSE, run_id=run_id, witness_seq=head.seq, witness_head=head.head)
-
-    def _accept_facts(self, site: str, reply: Reply) -> None:
-        if reply.facts is None:
-            raise ValueError("a reply without facts")
-        self._hub.witness.accept(site, reply.facts)
-
-    def _accept_close(self, site: str, reply: Reply) -> None:
-        self._accept_facts(site, reply)
-        if reply.part:
-            self._parts[site] = self._hub.statements.take_part(self.info, site, reply.part)
 
     def _note(self, site: str, code: str, facts: SiteFacts | None) -> None:
         self._board.note(site, code, facts)
