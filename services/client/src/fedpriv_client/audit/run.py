@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -26,10 +27,11 @@ from fedpriv_client.audit.restart import Restarts
 from fedpriv_client.audit.subject import Subject
 from fedpriv_client.own_code import code_digest
 from fedpriv_common.audit_result import AuditResult, Bound, Check, SeededDefect
+from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Recipe
 
-#: Each needs 400 MB, and a core to be worth it.
-PROCESSES = 2
+#: What each process takes, and how many there are: one for each core that sites are given.
+MEMORY_MB, PROCESSES = 400, 2
 #: For code with a defect the same checks take fewer steps: what they look for is larger than what they must not miss.
 _DEFECT_STEPS = 200
 _DEFECT_NEIGHBOURS = ("one more", "outlier of 1e6", "infinite", "empty label", "no records")
@@ -43,19 +45,31 @@ def run_audit(
     processes: int = PROCESSES,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> AuditResult:
-    """Run everything; takes under a minute on two cores. `progress` is told how many parts of how many are done."""
+    """Run everything; takes under a minute on two cores. `progress` is told how many parts of how many are done.
+
+    Raises PROCESS_DIED when one of its processes is killed, as for want of memory.
+    """
     began = time.monotonic()
-    # A fresh interpreter for each: what one experiment leaves behind, another must not find.
+    # Spawned: torch's threads do not survive a fork.
     workers = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_quieten)
-    with workers, Restarts() as restarts:
-        tried = [workers.submit(try_defect, defect.name) for defect in DEFECTS] if defects else []
-        measured = [workers.submit(measure, Subject(), recipe, canaries) for recipe in Recipe]
-        direct = workers.submit(check_directly, Subject())
-        parts: list[Future[Any]] = [*tried, *measured, direct]
-        for done, part in enumerate(as_completed(parts)):
-            progress(done, len(parts))
-            part.result()  # what is broken is told at once
-        checks = [*direct.result(), noise.check_no_seed(), restarts.check()]
+    try:
+        with Restarts() as restarts:
+            tried = [workers.submit(try_defect, defect.name) for defect in DEFECTS] if defects else []
+            measured = [workers.submit(measure, Subject(), recipe, canaries) for recipe in Recipe]
+            direct = workers.submit(check_directly, Subject())
+            parts: list[Future[Any]] = [*tried, *measured, direct]
+            for done, part in enumerate(as_completed(parts)):
+                progress(done, len(parts))
+                part.result()  # what is broken is told at once
+            checks = [*direct.result(), noise.check_no_seed(), restarts.check()]
+    except BrokenProcessPool:
+        raise FedprivError(
+            ErrorCode.PROCESS_DIED,
+            f"One of the audit's {processes} processes was killed, most likely for want of memory.",
+            f"Give each {MEMORY_MB} MB, or run `fedpriv audit --processes 1`.",
+        ) from None
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)
     halves = next((bounds for defect, bounds in (part.result() for part in tried) if defect.name == HALF_NOISE), [])
     powers = {bound.recipe: bound.bound for bound in halves}
     return conclude(
