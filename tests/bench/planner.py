@@ -62,11 +62,18 @@ class Cell:
         return self.foretold.low <= max(self.mean, 0.0) <= self.foretold.high
 
 
-def measure(contract: DataContract, splits: Splits, epsilons: Sequence[float], sites: Sequence[int]) -> Iterator[Cell]:
+def measure(
+    contract: DataContract,
+    splits: Splits,
+    epsilons: Sequence[float],
+    sites: Sequence[int],
+    held_out_share: float = 0.0,
+) -> Iterator[Cell]:
     """Run every (ε, K) on the splits, with the plans that the planner foretells."""
     without_privacy = ceiling(splits)
     for count, epsilon in product(sites, epsilons):
-        answer = forecast(PlanQuestion(settings=RunSettings(epsilon=epsilon, sites=count), contract=contract))
+        settings = RunSettings(epsilon=epsilon, sites=count)
+        answer = forecast(PlanQuestion(settings=settings, contract=contract, held_out_share=held_out_share))
         assert answer.utility is not None
         yield Cell(
             epsilon=epsilon,

@@ -195,6 +195,8 @@ def test_a_sound_range_gets_no_hint(feature):
         ({}, []),
         ({"delta": 1e-3}, [AdviceCode.DELTA_TOO_LARGE]),
         ({"rounds": 200}, [AdviceCode.ROUNDS_UNUSUAL]),
+        ({"epsilon": 5.0}, [AdviceCode.SITES_REFUSE]),
+        ({"epsilon": 3.0, "rounds": 8, "contract": contract_of(nominal_size=60)}, [AdviceCode.SITES_REFUSE]),
         ({"epsilon": 0.2, "sites": 10}, [AdviceCode.TOO_FEW_RECORDS, AdviceCode.MANY_FEATURES]),
     ],
 )

@@ -13,7 +13,15 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedpriv_common.contract import DataContract, Feature, Transform
-from fedpriv_common.plan import Plan, Recipe, RunSettings, default_delta
+from fedpriv_common.plan import (
+    DEFAULT_MAX_RUN_EPSILON,
+    DEFAULT_MIN_NOISE_MULTIPLIER,
+    DEFAULT_MIN_NOMINAL_SIZE,
+    Plan,
+    Recipe,
+    RunSettings,
+    default_delta,
+)
 from fedpriv_common.utility import AccuracyLoss
 
 #: hi/lo from which a linear scale squeezes most of a positive quantity into its lowest tenth.
@@ -37,6 +45,7 @@ class AdviceCode(StrEnum):
     DEFAULT_OFF_CENTRE = "DEFAULT_OFF_CENTRE"
     MANY_FEATURES = "MANY_FEATURES"
     DELTA_TOO_LARGE = "DELTA_TOO_LARGE"
+    SITES_REFUSE = "SITES_REFUSE"
     TOO_FEW_RECORDS = "TOO_FEW_RECORDS"
     ROUNDS_UNUSUAL = "ROUNDS_UNUSUAL"
     ACCURACY_UNKNOWN = "ACCURACY_UNKNOWN"
@@ -69,6 +78,12 @@ def _about_run(contract: DataContract, settings: RunSettings, plan: Plan) -> Ite
             message=f"δ {plan.delta:g} is large for {size} records: sites refuse it by default.",
             remedy=f"Choose --delta {default_delta(size):g} or less.",
         )
+    for refused, least in _over_site_defaults(plan):
+        yield Advice(
+            code=AdviceCode.SITES_REFUSE,
+            message=f"Sites refuse {refused} by default.",
+            remedy=f"Stay {least}, or ask every site to allow it in its policy.",
+        )
     if plan.recipe is not Recipe.FEDSGD_LOGREG or plan.model.n_classes != 2:
         yield Advice(
             code=AdviceCode.ACCURACY_UNKNOWN,
@@ -82,6 +97,17 @@ def _about_run(contract: DataContract, settings: RunSettings, plan: Plan) -> Ite
             f"not {settings.rounds}.",
             remedy="Leave --rounds out: more rounds do not buy accuracy, the noise grows with their root.",
         )
+
+
+def _over_site_defaults(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What a policy without a file would refuse, and the bound."""
+    if plan.epsilon > DEFAULT_MAX_RUN_EPSILON:
+        yield f"a run of ε {plan.epsilon:g}", f"at or below {DEFAULT_MAX_RUN_EPSILON:g}"
+    smallest = min(release.noise_multiplier for release in (plan.centre, plan.train) if release is not None)
+    if smallest < DEFAULT_MIN_NOISE_MULTIPLIER:
+        yield f"noise of σ {smallest:.2g}", f"at or above {DEFAULT_MIN_NOISE_MULTIPLIER:g}"
+    if plan.nominal_size < DEFAULT_MIN_NOMINAL_SIZE:
+        yield f"runs over {plan.nominal_size} records", f"at or above {DEFAULT_MIN_NOMINAL_SIZE}"
 
 
 def _about_size(plan: Plan, loss: AccuracyLoss | None) -> Iterator[Advice]:

@@ -23,6 +23,11 @@ APP: Final = "fedpriv/1"
 CENTRE_SHARE = 0.1
 
 
+# What a site's policy allows where its file does not say.
+DEFAULT_MAX_RUN_EPSILON = 3.0
+DEFAULT_MIN_NOISE_MULTIPLIER = 1.0
+DEFAULT_MIN_NOMINAL_SIZE = 100
+
 # What a run may ask of a site, whoever asks: a site reads plans with the same bounds as a server reads settings.
 Rounds = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=10_000)]

@@ -44,6 +44,9 @@ def plan(
     lifetime_delta: Annotated[
         float | None, typer.Option(help="Of the lifetime; by default min(1e-5, 1/(10·records)), as sites have it.")
     ] = None,
+    held_out_share: Annotated[
+        float, typer.Option(help="Share of records that sites keep from training, as their policies say.")
+    ] = 0.1,
     ceiling: Annotated[
         float | None, typer.Option(help="Accuracy without privacy, if known: the loss is then taken from it.")
     ] = None,
@@ -82,6 +85,7 @@ def plan(
             held_out_epsilon=earlier.held_out_epsilon,
             limit=limit,
             lifetime_delta=lifetime_delta,
+            held_out_share=held_out_share,
             ceiling=ceiling,
             acceptable_loss=acceptable_loss / 100,
         )

@@ -39,6 +39,7 @@ class PlanQuestion(_Frozen):
     held_out_epsilon: Annotated[float, Field(ge=0, description="spent on held-out records")] = 0.0
     limit: Annotated[float, Field(gt=0, le=1000, description="lifetime epsilon of the data set")] = 8.0
     lifetime_delta: Annotated[float | None, Field(gt=0, lt=1, description="none: min(1e-5, 1/(10·N))")] = None
+    held_out_share: Annotated[float, Field(ge=0, le=0.5, description="records that sites keep from training")] = 0.1
     acceptable_loss: Annotated[float, Field(ge=0.001, le=0.2, description="of accuracy, as a fraction")] = 0.01
     ceiling: Annotated[float | None, Field(gt=0, le=1, description="accuracy without privacy, if known")] = None
 
@@ -172,7 +173,8 @@ def _utility(question: PlanQuestion, plan: Plan) -> Utility | None:
     basis = _basis(question.contract)
 
     def nu_of(records: int) -> float:
-        return noise_to_signal(mu, sites=plan.sites, features=plan.model.n_features, records=records)
+        trained = records * (1.0 - question.held_out_share)
+        return noise_to_signal(mu, sites=plan.sites, features=plan.model.n_features, records=trained)
 
     nu = nu_of(plan.nominal_size)
     loss = expected_loss(nu, basis)

@@ -70,8 +70,8 @@ class AccuracyLoss(BaseModel):
     basis: Basis
 
 
-def noise_to_signal(mu: float, *, sites: int, features: int, records: int) -> float:
-    """ν = √(K(d+1))/(μN), for K sites, d features, N records and the Gaussian parameter μ of (ε, δ)."""
+def noise_to_signal(mu: float, *, sites: int, features: int, records: float) -> float:
+    """ν = √(K(d+1))/(μN), for K sites, d features, N training records and the Gaussian parameter μ of (ε, δ)."""
     return math.sqrt(sites * (features + 1)) / (mu * records)
 
 

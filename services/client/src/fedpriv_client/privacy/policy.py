@@ -28,10 +28,14 @@ from fedpriv_common.canonical import digest
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.model import ModelKind
-from fedpriv_common.plan import Plan, Recipe, default_delta
-
-#: Most that one run may plan where the site's file does not say, unless the lifetime budget is smaller.
-_RUN_EPSILON = 3.0
+from fedpriv_common.plan import (
+    DEFAULT_MAX_RUN_EPSILON,
+    DEFAULT_MIN_NOISE_MULTIPLIER,
+    DEFAULT_MIN_NOMINAL_SIZE,
+    Plan,
+    Recipe,
+    default_delta,
+)
 
 
 def _no_switch(value: object) -> object:
@@ -54,11 +58,15 @@ class Policy(BaseModel):
     delta: Annotated[Number | None, Field(gt=0, lt=1, description="none: min(1e-5, 1/(10·nominal size))")] = None
     max_run_epsilon: Number = Field(
         gt=0,
-        default_factory=lambda told: min(_RUN_EPSILON, told.get("epsilon", _RUN_EPSILON)),
+        default_factory=lambda told: min(DEFAULT_MAX_RUN_EPSILON, told.get("epsilon", DEFAULT_MAX_RUN_EPSILON)),
         description="most that one run may plan",
     )
-    min_noise_multiplier: Annotated[Number, Field(gt=0, description="least σ of any release")] = 1.0
-    min_nominal_size: Annotated[Count, Field(ge=1, description="least declared size of a run")] = 100
+    min_noise_multiplier: Annotated[Number, Field(gt=0, description="least σ of any release")] = (
+        DEFAULT_MIN_NOISE_MULTIPLIER
+    )
+    min_nominal_size: Annotated[Count, Field(ge=1, description="least declared size of a run")] = (
+        DEFAULT_MIN_NOMINAL_SIZE
+    )
     held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.1
     recipes: Annotated[tuple[Recipe, ...], Field(min_length=1)] = tuple(Recipe)
     models: Annotated[tuple[ModelKind, ...], Field(min_length=1)] = tuple(ModelKind)
