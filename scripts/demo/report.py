@@ -18,7 +18,7 @@ from rich.table import Table
 
 from fedpriv_common import keys
 from fedpriv_common.records import RunState
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_metrics.models import HeldOut, RunDetail, RunPrivacy, SitePrivacy
 from fedpriv_server.provision.files import replace
 from scripts.demo import ready
@@ -170,9 +170,9 @@ def print_result(
 
 
 def _site_row(site: SitePrivacy, target: float) -> tuple[str, str, str, str]:
-    limit = "–" if site.epsilon_limit is None else f"{site.epsilon_limit:.2f}"
-    run, lifetime = round_up(_last(site.epsilon_run)), round_up(_last(site.epsilon_spent))
-    return site.site, f"{run:.2f} of {target:.2f}", f"{lifetime:.2f}", limit
+    limit = "–" if site.epsilon_limit is None else spell_limit(site.epsilon_limit)
+    run, lifetime = spell_spent(_last(site.epsilon_run)), spell_spent(_last(site.epsilon_spent))
+    return site.site, f"{run} of {spell_limit(target)}", lifetime, limit
 
 
 def _interval(run: RunDetail) -> str:

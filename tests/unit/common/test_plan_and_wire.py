@@ -14,7 +14,6 @@ from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import load_contract
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode, Refusal, RefusalError
 from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
-from fedpriv_common.rounding import round_down, round_up
 from fedpriv_common.wire import Operation, Reply, Request, SiteFacts, decode_array, encode_array
 
 CONTRACT = load_contract("breast-cancer-wisconsin")
@@ -120,17 +119,6 @@ def test_arrays_of_another_length_or_not_finite_are_refused(data):
     with pytest.raises(RefusalError) as raised:
         decode_array(data, 1)
     assert raised.value.refusal is Refusal.BAD_PARAMETERS
-
-
-@given(st.floats(0, 1e6))
-def test_spent_is_never_understated_and_remaining_never_overstated(value):
-    assert round_up(value) >= value >= round_down(value)
-    assert round_up(value) - round_down(value) <= 0.0100001
-
-
-@pytest.mark.parametrize(("value", "up", "down"), [(0.94, 0.94, 0.94), (0.9989, 1.0, 0.99), (2.001, 2.01, 2.0)])
-def test_rounding_keeps_what_is_already_round(value, up, down):
-    assert (round_up(value), round_down(value)) == (up, down)
 
 
 def test_every_code_has_its_own_exit_status_and_an_entry_in_the_reference():

@@ -30,7 +30,7 @@ from fedpriv_client.privacy.policy import load_policy
 from fedpriv_client.settings import PLACEHOLDER
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import load_contract
-from fedpriv_common.rounding import round_down, round_up
+from fedpriv_common.rounding import spell_left, spell_limit, spell_spent
 
 app = typer.Typer()
 data_app = typer.Typer(help="Tables.", no_args_is_help=True)
@@ -144,15 +144,15 @@ def show_ledger(
                 str(len(run.releases)),
                 str(committed),
                 "closed" if run.closed else "open",
-                f"{round_up(epsilon(run.charged(), delta)):.2f}",
+                spell_spent(epsilon(run.charged(), delta)),
             )
         spent = epsilon(history.charged(), delta)
         held = epsilon([*history.charged(), *history.held()], delta)
     console = Console()
     console.print(table)
     console.print(
-        f"Spent ε {round_up(spent):.2f}, with what open runs hold {round_up(held):.2f}, of {rules.epsilon:.2f}; "
-        f"remaining {round_down(max(0.0, rules.epsilon - held)):.2f} (δ {delta:g}, add/remove one record)"
+        f"Spent ε {spell_spent(spent)}, with what open runs hold {spell_spent(held)}, of {spell_limit(rules.epsilon)}; "
+        f"remaining {spell_left(rules.epsilon - held)} (δ {delta:g}, add/remove one record)"
     )
 
 

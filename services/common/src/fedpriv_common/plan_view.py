@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fedpriv_common.plan import Plan
 from fedpriv_common.planner import Forecast, HeldOutCost, Outlook, Utility
-from fedpriv_common.rounding import round_down, round_up
+from fedpriv_common.rounding import spell_left, spell_limit, spell_spent
 from fedpriv_common.utility import Basis
 
 
@@ -46,7 +46,7 @@ def _table(rows: Sequence[Outlook]) -> Table:
         if with_accuracy:
             cells.append(_accuracy(row.utility))
         cost = row.cost
-        cells += [f"{round_up(cost.after):.2f}", str(cost.runs_that_fit) if cost.fits else "does not fit"]
+        cells += [spell_spent(cost.after), str(cost.runs_that_fit) if cost.fits else "does not fit"]
         table.add_row(*cells, style=None if cost.fits else "dim")
     return table
 
@@ -92,18 +92,16 @@ def _steps(answer: Forecast) -> str:
 
 def _budget(answer: Forecast) -> str:
     cost = answer.cost
-    spent = f"ε {round_up(cost.spent):.2f} spent, {round_up(cost.after):.2f} after it, of {cost.limit:g}"
+    spent = f"ε {spell_spent(cost.spent)} spent, {spell_spent(cost.after)} after it, of {spell_limit(cost.limit)}"
     if not cost.fits:
         return f"{spent} (δ {cost.delta:g}): does not fit"
-    left = round_down(max(0.0, cost.limit - cost.after))
+    left = spell_left(cost.limit - cost.after)
     runs = "one such run fits" if cost.runs_that_fit == 1 else f"{cost.runs_that_fit} such runs fit in all"
-    return (
-        f"{spent}, {left:.2f} left (δ {cost.delta:g}): {runs}; the largest single one is ε {answer.largest_epsilon:g}"
-    )
+    return f"{spent}, {left} left (δ {cost.delta:g}): {runs}; the largest single one is ε {answer.largest_epsilon:g}"
 
 
 def _held_out(cost: HeldOutCost) -> str:
-    spent = f"ε {round_up(cost.spent):.2f} spent, {round_up(cost.after):.2f} after it, of {cost.limit:g}"
+    spent = f"ε {spell_spent(cost.spent)} spent, {spell_spent(cost.after)} after it, of {spell_limit(cost.limit)}"
     if cost.released == cost.planned:
         return f"{spent}: {cost.planned} evaluation{'s' if cost.planned > 1 else ''}"
     return f"{spent}: {cost.released} of {cost.planned} evaluations fit, the others are left out"

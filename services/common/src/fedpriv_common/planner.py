@@ -19,7 +19,7 @@ from fedpriv_common.contract import DataContract, load_contract
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.lifetime import largest_run, runs_that_fit
 from fedpriv_common.plan import Plan, Recipe, RunSettings, default_delta, make_plan
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_common.utility import AccuracyLoss, Basis, expected_loss, noise_to_signal, nu_for_loss
 
 #: The contract of the table on which the utility curve was measured.
@@ -136,8 +136,8 @@ def require_affordable(answer: Forecast) -> None:
         remedy = "Nothing is left for another run; only the site can raise its limit."
     raise FedprivError(
         ErrorCode.BUDGET_TOO_SMALL,
-        f"A run of ε {answer.plan.epsilon:g} would bring {answer.plan.dataset} from ε {round_up(cost.spent):.2f} "
-        f"to {round_up(cost.after):.2f}, over its lifetime's {cost.limit:g} (δ {cost.delta:g}).",
+        f"A run of ε {answer.plan.epsilon:g} would bring {answer.plan.dataset} from ε {spell_spent(cost.spent)} "
+        f"to {spell_spent(cost.after)}, over its lifetime's {spell_limit(cost.limit)} (δ {cost.delta:g}).",
         remedy,
     )
 

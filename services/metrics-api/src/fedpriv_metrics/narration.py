@@ -8,7 +8,7 @@ from typing import Literal
 from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import Admission, EndCause, EventKind, RoundClosed, RunEnd, RunEvent, RunInfo, RunState
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_common.wire import OK
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.models import LogEntry, RunLog
@@ -59,7 +59,7 @@ def _begun(info: RunInfo) -> LogEntry:
     plan = info.plan
     text = (
         f"Run {info.settings.name} began: {_count(plan.sites, 'site')}, {_count(plan.rounds, 'round')}, "
-        f"at most ε {plan.epsilon:.2f} (δ {_power(plan.delta)}) for each record"
+        f"at most ε {spell_limit(plan.epsilon)} (δ {_power(plan.delta)}) for each record"
     )
     return _entry("run", info.created_at, "info", "run_began", text)
 
@@ -72,8 +72,8 @@ def _admitted(admission: Admission) -> LogEntry:
         level, kind, text = "problem", "site_declined", f"{site} declined the run: {_because(admission.code)}"
     elif facts is not None:
         text = (
-            f"{site} joined: ε {_up(facts.epsilon_spent)} of {facts.epsilon_limit:.2f} is spent, "
-            f"{_up(facts.epsilon_planned)} when the run has ended as planned"
+            f"{site} joined: ε {spell_spent(facts.epsilon_spent)} of {spell_limit(facts.epsilon_limit)} is spent, "
+            f"{spell_spent(facts.epsilon_planned)} when the run has ended as planned"
         )
     return _entry(f"admissions/{site}", admission.at, level, kind, text, site=site)
 
@@ -139,10 +139,6 @@ def _because(code: str) -> str:
 
 def _power(delta: float) -> str:
     return f"{delta:g}".replace("e-0", "e-")
-
-
-def _up(epsilon: float) -> str:
-    return f"{round_up(epsilon):.2f}"
 
 
 def _count(number: int, word: str) -> str:

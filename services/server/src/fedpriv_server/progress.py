@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedpriv_common.errors import Refusal
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_server.status import RunStatus
 
 
@@ -78,5 +78,5 @@ def _figures(status: RunStatus) -> str:
         parts.append(f"held-out {math.floor(100 * held_out.low)}–{math.ceil(100 * held_out.high)} %")
     spent = [site.epsilon_run for site in status.sites if site.epsilon_run is not None]
     if spent:
-        parts.append(f"ε {round_up(max(spent)):.2f} of {status.epsilon:g}")
+        parts.append(f"ε {spell_spent(max(spent))} of {spell_limit(status.epsilon)}")
     return "  ".join(parts)

@@ -23,7 +23,6 @@ from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_common.audit_result import Bound
 from fedpriv_common.plan import Phase, Plan, Recipe
-from fedpriv_common.rounding import round_up
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -120,7 +119,7 @@ def measure(subject: Subject, recipe: Recipe, canaries: int = CANARIES) -> Bound
     chosen = SystemRandomness().uniform(len(seen.scores)) < 0.5
     return Bound(
         recipe=recipe.value,
-        claim=round_up(seen.claim, 4),
+        claim=seen.claim,
         delta=seen.delta,
         confidence=CONFIDENCE,
         canaries=len(seen.scores),

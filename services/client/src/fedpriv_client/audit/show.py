@@ -10,6 +10,7 @@ from rich.table import Table
 from fedpriv_client.audit.bounds import LARGEST
 from fedpriv_common.audit_result import AuditResult, Bound, Check, Figure, SeededDefect
 from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.rounding import spell_left, spell_spent
 
 
 def report(result: AuditResult, out: Path | None) -> None:
@@ -45,8 +46,8 @@ def show(result: AuditResult, console: Console) -> None:
     for bound in result.bounds:
         if bound.refutes:
             console.print(
-                f"[red]bound.{bound.recipe} failed[/]: epsilon is at least {bound.bound:.3f} at "
-                f"{bound.confidence:.3%} confidence, the ledger says {bound.claim:.4f}"
+                f"[red]bound.{bound.recipe} failed[/]: epsilon is at least {spell_left(bound.bound, 3)} at "
+                f"{bound.confidence:.3%} confidence, the ledger says {spell_spent(bound.claim, 4)}"
             )
     for defect in result.defects:
         if not defect.caught:
@@ -80,7 +81,7 @@ def _bounds(bounds: tuple[Bound, ...]) -> Table:
         table.add_row(
             bound.recipe,
             _mark(not bound.refutes),
-            f"{bound.claim:.4f} (δ {bound.delta:g})",
+            f"{spell_spent(bound.claim, 4)} (δ {bound.delta:g})",
             _epsilon(bound.bound),
             "not measured" if bound.power is None else _epsilon(bound.power),
             f"{bound.canaries}, {bound.confidence:.3%}",
@@ -97,7 +98,7 @@ def _defects(defects: tuple[SeededDefect, ...]) -> Table:
         seen = (
             "no bound sees it"
             if defect.bound is None or defect.claim is None
-            else f"{_epsilon(defect.bound)}, claimed {defect.claim:.2f}"
+            else f"{_epsilon(defect.bound)}, claimed {spell_spent(defect.claim)}"
         )
         table.add_row(defect.what, _mark(defect.caught), ", ".join(groups) or "nothing", seen)
     return table
@@ -108,7 +109,7 @@ def _mark(good: bool) -> str:
 
 
 def _epsilon(bound: float) -> str:
-    return f"{LARGEST:.0f} or more" if bound >= LARGEST else f"{bound:.2f}"
+    return f"{LARGEST:.0f} or more" if bound >= LARGEST else spell_left(bound)
 
 
 def _figures(figures: dict[str, Figure]) -> str:

@@ -36,6 +36,7 @@ from fedpriv_common.plan import (
     Recipe,
     default_delta,
 )
+from fedpriv_common.rounding import spell_spent
 
 
 def _no_switch(value: object) -> object:
@@ -121,7 +122,7 @@ class Policy(BaseModel):
         charged = epsilon(plan.events(), plan.delta)
         if charged > plan.epsilon:
             raise RefusalError(
-                Refusal.POLICY_REFUSED, f"the plan charges epsilon {charged:.4f} but states {plan.epsilon}"
+                Refusal.POLICY_REFUSED, f"the plan charges epsilon {spell_spent(charged, 4)} but states {plan.epsilon}"
             )
 
     def contradictions(self, contract: DataContract) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from fedpriv_client.privacy.requests import RunRequest
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import DataContract
 from fedpriv_common.plan import Phase, Plan, Release
-from fedpriv_common.rounding import round_down, round_up
+from fedpriv_common.rounding import spell_left, spell_limit, spell_spent
 
 
 def standing(history: History, run_id: str, plan_digest: str) -> str:
@@ -58,7 +58,7 @@ def _release(release: Release) -> str:
 
 def _evaluation(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.evaluate is not None:
-        tables, each = _count(len(plan.evaluate.at), "noisy table"), f"ε {plan.evaluate.epsilon:.3g} each"
+        tables, each = _count(len(plan.evaluate.at), "noisy table"), f"ε {spell_spent(plan.evaluate.epsilon, 4)} each"
         yield "", f"{tables} of right and wrong predictions on records kept from training, {each}"
 
 
@@ -66,17 +66,16 @@ def _cost(plan: Plan, history: History, policy: Policy, contract: DataContract) 
     delta = policy.delta_for(contract)
     before = epsilon([*history.charged(), *history.held()], delta)
     after = epsilon([*history.charged(), *history.held(), *plan.events()], delta)
-    yield "this run", f"ε {_up(epsilon(plan.events(), delta))} at δ {delta:g}, adding or removing one {plan.unit}"
-    yield "lifetime", f"ε {_up(before)} of {policy.epsilon:.2f} is spent or held by open runs"
+    yield (
+        "this run",
+        f"ε {spell_spent(epsilon(plan.events(), delta))} at δ {delta:g}, adding or removing one {plan.unit}",
+    )
+    yield "lifetime", f"ε {spell_spent(before)} of {spell_limit(policy.epsilon)} is spent or held by open runs"
     if after > policy.epsilon:
-        yield "", f"ε {_up(after)} with this run, which is too much: it is refused even if it is granted"
+        yield "", f"ε {spell_spent(after)} with this run, which is too much: it is refused even if it is granted"
     else:
-        left = round_down(policy.epsilon - after)
-        yield "", f"ε {_up(after)} with this run, so that {left:.2f} remain"
-
-
-def _up(value: float) -> str:
-    return f"{round_up(value):.2f}"
+        left = spell_left(policy.epsilon - after)
+        yield "", f"ε {spell_spent(after)} with this run, so that {left} remain"
 
 
 def _count(number: int, word: str) -> str:

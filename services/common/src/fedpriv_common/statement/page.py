@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import round_up, spell_left, spell_limit, spell_spent
 from fedpriv_common.statement.schema import GaussianCharge, Section, SignedStatement, Spent
 from fedpriv_common.statement.words import spell_delta
 
@@ -33,7 +33,13 @@ def _template() -> Any:
     import jinja2  # a site makes no pages
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"epsilon": _epsilon, "percent": _percent, "delta": spell_delta}
+    environment.filters |= {
+        "epsilon": spell_spent,
+        "limit": spell_limit,
+        "at_least": spell_left,
+        "percent": _percent,
+        "delta": spell_delta,
+    }
     return environment.from_string((files("fedpriv_common") / "statement" / "page.html.j2").read_text())
 
 
@@ -72,11 +78,6 @@ def _site(section: Section) -> dict[str, Any]:
 
 def _larger(one: Spent, other: Spent) -> float:
     return max(one.replace_one, other.replace_one)
-
-
-def _epsilon(value: float) -> str:
-    """Epsilon that was spent: never shown smaller than it is."""
-    return f"{round_up(value):.2f}"
 
 
 def _percent(share: float) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from fedpriv_common.accounting import epsilon, pld_epsilon, rdp_epsilon
 from fedpriv_common.canonical import canonical_json, sha256_hex
 from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.rounding import spell_spent
 from fedpriv_common.statement.figures import gaussian_events, lifetime_events, site_epsilon, strengths
 from fedpriv_common.statement.schema import (
     GaussianCharge,
@@ -153,7 +154,11 @@ def _whole(statement: Statement, expected: Set[str]) -> Iterator[Finding]:
         run, lifetime = strengths(statement.sections)
         close = _close(statement.run, run) and _close(statement.lifetime, lifetime)
         fault = "" if close else "not what follows from the sites' figures"
-        yield _finding("summary", fault, f"ε of this run {run.epsilon:.4f}, of the lifetime {lifetime.epsilon:.4f}")
+        yield _finding(
+            "summary",
+            fault,
+            f"ε of this run {spell_spent(run.epsilon, 4)}, of the lifetime {spell_spent(lifetime.epsilon, 4)}",
+        )
 
 
 def _close(told: Strength, recomputed: Strength) -> bool:
@@ -260,18 +265,21 @@ def _figures(plan: Plan, part: SitePart) -> Iterator[Finding]:
     yield _finding(
         f"{part.site}: epsilon",
         fault,
-        f"recomputed: run {again.guaranteed_run:.4f}, lifetime {again.guaranteed_lifetime:.4f} at δ {told.delta:g}",
+        f"recomputed: run {spell_spent(again.guaranteed_run, 4)}, "
+        f"lifetime {spell_spent(again.guaranteed_lifetime, 4)} at δ {told.delta:g}",
     )
 
     run = gaussian_events(part.entries)
     spent = epsilon(run, plan.delta)
     fault = ""
     if spent > plan.epsilon * (1 + _TOLERANCE):
-        fault = f"ε {spent:.4f} at δ {plan.delta:g} is more than the run promised, {plan.epsilon:g}"
+        fault = f"ε {spell_spent(spent, 4)} at δ {plan.delta:g} is more than the run promised, {plan.epsilon:g}"
     elif told.guaranteed_run > limits.max_run_epsilon or told.guaranteed_lifetime > limits.epsilon:
         fault = "more than the site's own policy allows"
     yield _finding(
-        f"{part.site}: limits", fault, f"{spent:.4f} of {plan.epsilon:g} promised, lifetime of {limits.epsilon:g}"
+        f"{part.site}: limits",
+        fault,
+        f"{spell_spent(spent, 4)} of {plan.epsilon:g} promised, lifetime of {limits.epsilon:g}",
     )
 
     lifetime = lifetime_events(part.entries, part.earlier)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fedpriv_common.contract import DataContract
 from fedpriv_common.plan import Plan
 from fedpriv_common.records import PublicValidation
-from fedpriv_common.rounding import round_up
+from fedpriv_common.rounding import spell_spent
 from fedpriv_common.statement.schema import Section, Words
 
 _TRUST_MODEL = (
@@ -73,7 +73,7 @@ def spell_delta(value: float) -> str:
 def _guarantee(plan: Plan) -> str:
     return (
         f"Whether any one {plan.unit} of a site is in its data or not makes little difference to all that the site "
-        f"sent in this run, whoever looks at it: epsilon at most {round_up(plan.epsilon):.2f} at delta "
+        f"sent in this run, whoever looks at it: epsilon at most {spell_spent(plan.epsilon)} at delta "
         f"{spell_delta(plan.delta)}, under add/remove of one {plan.unit}."
     )
 
@@ -114,8 +114,8 @@ def _evaluation(plan: Plan, public: PublicValidation | None) -> str:
         rounds = ", ".join(str(number) for number in planned.at)
         held_out = (
             f"On held-out records, after round {rounds}: counts of right and wrong answers by class, with geometric "
-            f"noise, epsilon {planned.epsilon:.4g} each. They cost the held-out records, which are in no training "
-            "step; a site that holds none out, or has spent their budget, releases no counts. "
+            f"noise, epsilon {spell_spent(planned.epsilon, 4)} each. They cost the held-out records, which are in no "
+            "training step; a site that holds none out, or has spent their budget, releases no counts. "
         )
     if public is None:
         return f"{held_out}On public records: none."

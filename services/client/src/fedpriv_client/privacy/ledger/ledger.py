@@ -40,6 +40,7 @@ from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.plan import Evaluation as PlannedEvaluation
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.plan import Release as PlannedRelease
+from fedpriv_common.rounding import spell_spent
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -180,7 +181,8 @@ class Ledger:
             fits, total = within([*history.charged(), *history.held(), *plan.events()], epsilon_limit, delta)
             if not fits:
                 raise RefusalError(
-                    Refusal.BUDGET_EXHAUSTED, f"epsilon would be {total:.4f} of {epsilon_limit} at delta {delta}"
+                    Refusal.BUDGET_EXHAUSTED,
+                    f"epsilon would be {spell_spent(total, 4)} of {epsilon_limit} at delta {delta}",
                 )
             if needs_approval:
                 _require_approval(history, run_id, plan.digest())
