@@ -190,6 +190,7 @@ def test_a_fault_of_a_file_shows_before_the_site_is_online(provisioned, code, ch
     [
         (ErrorCode.BAD_CONTRACT, "CONTRACT", "nobody-knows"),
         (ErrorCode.BAD_POLICY, "POLICY", "/nowhere/policy.yaml"),
+        (ErrorCode.BAD_AUDIT, "AUDIT", "/nowhere/audit.json"),
         (ErrorCode.LEDGER_MISMATCH, "PARTITION", "0"),
         (ErrorCode.LEDGER_MISMATCH, "PARTITIONS", "4"),
     ],

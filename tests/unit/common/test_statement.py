@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpriv_common.accounting import epsilon
+from fedpriv_common.audit_result import AuditResult, Bound, Check
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.statement.page import render
-from fedpriv_common.statement.schema import SitePart, Statement, json_schema
+from fedpriv_common.statement.schema import SignedPart, SitePart, Statement, json_schema
 from fedpriv_common.statement.sign import holds, sign_part
 from fedpriv_common.statement.verify import Report, State, parse, verify
 from tests.statements import EARLIER, MODEL, RUN, SITES, Consortium, told
+
+CODE_VERSION = version("fedpriv-client")
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,40 @@ def test_a_hub_that_signs_a_changed_statement_is_found_out(consortium: Consortiu
     assert found_by in failed(check(consortium, edited(consortium, genuine, change)))
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_sites_signature_covers_every_value_of_its_part(
+    consortium: Consortium, genuine: bytes, data: st.DataObject
+) -> None:
+    content = json.loads(genuine)["statement"]["sections"][0]["signed"]
+    holder, place = data.draw(st.sampled_from(list(leaves(content["part"]))))
+    holder[place] = data.draw(other_than(holder[place]))
+    try:
+        changed = SignedPart.model_validate_json(json.dumps(content))
+    except ValueError:
+        return  # the form refuses it
+    assert not holds(changed.part, changed.signature, consortium.site_keys["site-1"])
+
+
+def leaves(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value that holds no others, as the container and its place in it."""
+    for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict | list) and inner:
+            yield from leaves(inner)
+        else:
+            yield value, place
+
+
+def other_than(value: Any) -> st.SearchStrategy[Any]:
+    if isinstance(value, bool) or value is None or value == []:
+        return st.sampled_from([True, 1, "x"])
+    if isinstance(value, int):
+        return st.integers(0, 10**6).filter(lambda other: other != value)
+    if isinstance(value, float):
+        return st.floats(0, 10, allow_nan=False).filter(lambda other: other != value)
+    return st.text("0123456789abcdef", min_size=len(value), max_size=len(value)).filter(lambda other: other != value)
+
+
 def test_a_part_of_another_run_is_refused(consortium: Consortium) -> None:
     parts = consortium.parts() | {"site-1": consortium.parties[0].part(EARLIER)}
     report = check(consortium, consortium.countersign(consortium.statement(parts)))
@@ -198,6 +237,10 @@ SITE_LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a run over its limit": (lambda part: part["limits"].update(max_run_epsilon=0.5), "limits"),
     "another plan": (lambda part: part.update(plan_digest="0" * 64), "part"),
     "another data set": (lambda part: part.update(dataset="other@1"), "part"),
+    "a history that no accountant can add up": (
+        lambda part: part["earlier"].append({"noise_multiplier": 1e-300, "sample_rate": 0.5, "steps": 10**12}),
+        "epsilon",
+    ),
 }
 
 
@@ -249,6 +292,49 @@ def test_a_site_that_never_answered_the_close_is_shown_unsigned_and_refused_unle
     statement = parse(body).statement
     assert any("site-2 did not answer the end of the run" in line for line in statement.words.not_protected)
     assert "not signed" in render(parse(body))
+
+
+# -- audits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "held", "state", "words"),
+    [
+        (CODE_VERSION, True, State.OK, "passed on 2026-01-02, 1 checks"),
+        ("0.0.1", True, State.FAILED, "of version 0.0.1"),
+        (CODE_VERSION, False, State.FAILED, "it failed: noise.deviation"),
+    ],
+)
+def test_an_audit_is_quoted_and_counts(
+    consortium: Consortium, version: str, held: bool, state: State, words: str
+) -> None:
+    audit = AuditResult(
+        at=datetime(2026, 1, 2, tzinfo=UTC),
+        code_version=version,
+        code_digest="0" * 64,
+        software={},
+        quick=True,
+        verdict="passed" if held else "failed",
+        checks=(Check(name="noise.deviation", expects="within 1 %", passed=held, figures={"ratio": 1.0}),),
+        bounds=(
+            Bound(
+                recipe="fedsgd-logreg",
+                claim=1,
+                delta=1e-5,
+                confidence=0.999,
+                canaries=20_000,
+                clopper_pearson=0.2,
+                gaussian=0.8,
+            ),
+        ),
+        defects=(),
+        seconds=1.0,
+    )
+    parts = consortium.parts() | {"site-1": consortium.parties[0].part(audit=audit)}
+    body = consortium.countersign(consortium.statement(parts))
+    (finding,) = (finding for finding in check(consortium, body).findings if finding.what == "site-1: audit")
+    assert (finding.state, words in finding.detail) == (state, True), finding.detail
+    assert ("passed" if held else "failed") in render(parse(body))
 
 
 # -- mini-batches ------------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Every check, in order, and the statement where the file is one."""
+    """Every check, in order, and the statement where the file is one that the hub signed."""
 
     statement: Statement | None
     findings: tuple[Finding, ...]
@@ -87,6 +87,8 @@ def verify(
     findings = [_finding("form", "", f"schema {statement.schema_version}, canonical")]
     fault = "" if holds(statement, signed.signature, hub_key) else "not one of the given key over this statement"
     findings.append(_finding("hub's signature", fault, f"{signed.signature.algorithm} {fingerprint(hub_key)[:16]}…"))
+    if fault:  # whoever wrote the rest, it was not this hub
+        return Report(None, tuple(findings))
     findings += _whole(statement, expected)
     for section in statement.sections:
         findings += _section(statement, section, site_keys.get(section.site), section.site in unsigned)
@@ -192,12 +194,17 @@ def _section(statement: Statement, section: Section, key: PublicKey | None, unsi
         fault = "" if holds(part, signature, key) else "not one of the given key over this part"
     detail = signature.algorithm if key is None else f"{signature.algorithm} {fingerprint(key)[:16]}…"
     yield _finding(f"{site}: signature", fault, detail)
+    if fault:
+        return
     yield _finding(f"{site}: part", _belongs(statement, site, part), "of this run, plan, contract and site")
     committed = sum(entry.state == "committed" for entry in part.entries)
     yield _finding(
         f"{site}: entries", _entries(statement.plan, part), f"{len(part.entries)} as planned, {committed} of them sent"
     )
-    yield from _figures(statement.plan, part)
+    try:
+        yield from _figures(statement.plan, part)
+    except Exception as error:  # whatever numbers that nobody would release make an accountant raise
+        yield Finding(f"{site}: epsilon", State.FAILED, f"cannot be computed from its entries ({type(error).__name__})")
     yield _audit(part)
 
 
