@@ -25,7 +25,7 @@ from tests.integration.leased_sites import two_processes
 from tests.integration.node_process import SiteProcess
 from tests.integration.server_harness import Server
 from tests.integration.server_harness import running as server_running
-from tests.unit.client.ledgers import DELTA, PLAN, InS3, admit
+from tests.unit.client.ledgers import DELTA, PLAN, InS3, admit, race
 from tests.waiting import until
 
 #: Slow enough for a process to be paused or killed in the middle.
@@ -114,3 +114,7 @@ def test_eight_processes_near_the_limit_never_go_over_it(ledger_bucket, aws_endp
     with place.open().reading() as history:
         total = epsilon(history.held(), DELTA)
         assert total <= limit < epsilon([*history.held(), *PLAN.events()], DELTA)
+
+
+def test_of_two_processes_on_one_ledger_only_one_answers_each_round(ledger_bucket, aws_endpoint):
+    race(InS3.fresh(ledger_bucket))

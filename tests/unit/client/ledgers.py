@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from fedpriv_client.privacy.ledger.s3 import S3Store
 from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_client.privacy.ledger.store import LedgerStore
 from fedpriv_common.contract import load_contract
-from fedpriv_common.plan import RunSettings, make_plan
+from fedpriv_common.plan import Phase, RunSettings, make_plan
 from fedpriv_common.store import ObjectStore
 
 IDENTITY = LedgerIdentity(
@@ -185,3 +186,29 @@ class InS3(Place):
 
 def _in_another_process(bucket, kms_key, prefix):
     return InS3(bucket, kms_key, ObjectStore.connect(bucket, kms_key), prefix)
+
+
+def race(place: Place) -> None:
+    """Two processes answer the same rounds of one run at once: each round has one answer, and is charged once."""
+    admit(place.begin())
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    racers = [context.Process(target=_race, args=(place, barrier, results)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    sent = [results.get(timeout=120) for _ in range(2 * PLAN.rounds)]
+    for racer in racers:
+        racer.join(30)
+        assert racer.exitcode == 0
+    for number in range(1, PLAN.rounds + 1):
+        assert len({payload for round_number, payload in sent if round_number == number}) == 1
+    assert len(list(place.open().export())) == PLAN.rounds
+
+
+def _race(place, barrier, results):
+    ledger = place.open()
+    barrier.wait(60)
+    for number in range(1, PLAN.rounds + 1):
+        ledger.reserve("A", number, Phase.TRAIN, f"q{number}")
+        payload = f"{multiprocessing.current_process().pid}-{number}".encode()
+        results.put((number, ledger.commit("A", number, Phase.TRAIN, f"q{number}", payload)))

@@ -1,7 +1,6 @@
 """The ledger, on disk and in S3: charged before, committed once, never refunded, refused when in doubt."""
 
 import json
-import multiprocessing
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from fedpriv_common.accounting import coalesce, epsilon
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.lifetime import read_history
 from fedpriv_common.plan import Phase
-from tests.unit.client.ledgers import DELTA, IDENTITY, OTHER_PLAN, PLAN, InS3, OnDisk, admit
+from tests.unit.client.ledgers import DELTA, IDENTITY, OTHER_PLAN, PLAN, InS3, OnDisk, admit, race
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -24,7 +23,6 @@ def place(request, tmp_path):
     """A place for one ledger, in each kind of storage."""
     if request.param == "disk":
         return OnDisk(tmp_path)
-    request.getfixturevalue("aws_endpoint")  # for the processes that a test starts
     return InS3.fresh(request.getfixturevalue("ledger_bucket"))
 
 
@@ -244,29 +242,8 @@ def test_entries_of_a_fork_do_not_follow(place):
     assert raised.value.code is ErrorCode.LEDGER_INVALID
 
 
-def _race(place, barrier, results):
-    ledger = place.open()
-    barrier.wait(30)
-    for number in range(1, 14):
-        ledger.reserve("A", number, Phase.TRAIN, f"q{number}")
-        payload = f"{multiprocessing.current_process().pid}-{number}".encode()
-        results.put((number, ledger.commit("A", number, Phase.TRAIN, f"q{number}", payload)))
-
-
-def test_of_two_processes_on_one_ledger_only_one_answers_each_round(place):
-    admit(place.begin())
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(2), context.Queue()
-    racers = [context.Process(target=_race, args=(place, barrier, results)) for _ in range(2)]
-    for racer in racers:
-        racer.start()
-    sent = [results.get(timeout=60) for _ in range(26)]
-    for racer in racers:
-        racer.join(30)
-        assert racer.exitcode == 0
-    for number in range(1, 14):
-        assert len({payload for round_number, payload in sent if round_number == number}) == 1
-    assert len(list(place.open().export())) == 13
+def test_of_two_processes_on_one_ledger_only_one_answers_each_round(tmp_path):
+    race(OnDisk(tmp_path))  # in S3: tests/privacy/test_s3_ledger.py
 
 
 class LedgerMachine(RuleBasedStateMachine):

@@ -251,68 +251,68 @@ def test_a_store_says_when_it_was_overtaken(place):
 
 @pytest.fixture
 def packed(place, monkeypatch):
-    """A ledger of ten objects, the first eight of which are in two packs of four."""
-    monkeypatch.setattr("fedpriv_client.privacy.ledger.s3.PACK_SIZE", 4)
+    """A ledger of six objects, the first four of which are in two packs."""
+    monkeypatch.setattr("fedpriv_client.privacy.ledger.s3.PACK_SIZE", 2)
     ledger = place.open()
     admit(ledger)
-    for number in range(1, 4):
-        ledger.reserve("A", number, Phase.TRAIN, "q")
-        ledger.commit("A", number, Phase.TRAIN, "q", b"bytes")
+    ledger.reserve("A", 1, Phase.TRAIN, "q")
+    ledger.commit("A", 1, Phase.TRAIN, "q", b"bytes")
     assert place.store().claim(1) == -1
     assert len(list(place.objects.list_keys(f"{place.prefix}/packs/"))) == 2
-    admit(place.open(), "B")
+    admit(ledger, "B")
     return place
 
 
 def fetched(place, bad_day, monkeypatch):
-    """Objects of the log that opening the ledger gets one by one."""
+    """Numbers of the log's objects that opening the ledger gets one by one."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", bad_day.endpoint)
     store = S3Store.open(ObjectStore.connect(place.bucket, place.kms_key), place.prefix)
     Ledger.open(store, place.marker(), IDENTITY)
-    return [path.rsplit("/", 1)[-1] for method, path in bad_day.seen if method == "GET" and "/log/" in path]
+    return sorted(int(path[-12:]) for method, path in bad_day.seen if method == "GET" and "/log/" in path)
 
 
 def test_what_is_packed_is_not_fetched_one_by_one(packed, bad_day, monkeypatch):
-    assert sorted(fetched(packed, bad_day, monkeypatch)) == [f"{number:012d}" for number in (8, 9)]
+    assert fetched(packed, bad_day, monkeypatch) == [4, 5]
 
 
 MISFITS = {
     "empty": lambda _: b"",
     "a list": lambda _: b"[]",
     "without bodies": lambda pack: json.dumps({"etags": pack["etags"]}).encode(),
-    "of too few": lambda pack: json.dumps(pack | {"bodies": pack["bodies"][:2]}).encode(),
+    "of too few": lambda pack: json.dumps(pack | {"bodies": pack["bodies"][:1]}).encode(),
     "of other objects": lambda pack: json.dumps(pack | {"etags": pack["etags"][::-1]}).encode(),
-    "with no text": lambda pack: json.dumps(pack | {"bodies": [1, 2, 3, 4]}).encode(),
+    "with no text": lambda pack: json.dumps(pack | {"bodies": [1, 2]}).encode(),
 }
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_a_pack_that_does_not_fit_is_left_aside(packed, bad_day, monkeypatch, misfit):
-    key = f"{packed.prefix}/packs/000000000"
+    key = f"{packed.prefix}/packs/000000001"
     content = MISFITS[misfit](json.loads(packed.objects.get(key)))
     packed.objects.client.put_object(Bucket=packed.bucket, Key=key, Body=content)
-    assert sorted(fetched(packed, bad_day, monkeypatch)) == [f"{number:012d}" for number in (0, 1, 2, 3, 8, 9)]
+    assert fetched(packed, bad_day, monkeypatch) == [2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(
-    "tamper",
-    [
-        lambda place: place.edit(2, lambda body: body.replace(b"steps", b"stepz")),
-        lambda place: place.remove(2),
-        lambda place: (place.remove(5), place.renumber(6, 5)),
-    ],
-    ids=["edited", "removed", "moved"],
-)
-def test_a_pack_hides_nothing_that_was_done_to_the_log(packed, tamper):
-    tamper(packed)
+TAMPERING = {
+    "edited": lambda place: place.edit(2, lambda body: body.replace(b"steps", b"stepz")),
+    "removed": lambda place: place.remove(2),
+    "moved": lambda place: (place.remove(2), place.renumber(3, 2)),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERING)
+def test_a_pack_hides_nothing_that_was_done_to_the_log(packed, how):
+    TAMPERING[how](packed)
     with pytest.raises(FedprivError) as raised:
         packed.open()
     assert raised.value.code is ErrorCode.LEDGER_INVALID
 
 
 def test_a_pack_that_says_something_else_breaks_the_chain(packed):
-    key = f"{packed.prefix}/packs/000000000"
-    forged = packed.objects.get(key).replace(b"reserved", b"reservex")
+    key = f"{packed.prefix}/packs/000000001"
+    original = packed.objects.get(key)
+    forged = original.replace(b"reserved", b"reservex")
+    assert forged != original
     packed.objects.client.put_object(Bucket=packed.bucket, Key=key, Body=forged)
     with pytest.raises(FedprivError) as raised:
         packed.open()
