@@ -92,14 +92,14 @@ def without_third(server: Server, store: ObjectStore, all_sites: dict[str, Light
             Reply(code="OK", payload=site.payload(request)) if request.phase is Phase.TRAIN else None
         ),
         with_facts(dataset="../../model"),
-        with_facts(ledger_seq=0),
+        with_facts(ledger_seq=-1),
         with_facts(ledger_seq=10**15),
         with_facts(ledger_head="short"),
         with_facts(epsilon_spent=-1.0),
     ],
     ids=[
         "too short", "empty", "too long", "long", "nan", "inf", "1e300", "unknown code", "no facts",
-        "another data set", "ledger went back", "ledger far ahead", "no digest", "negative epsilon",
+        "another data set", "no entry", "ledger far ahead", "no digest", "negative epsilon",
     ],
 )  # fmt: skip
 def test_a_hostile_reply_is_recorded_and_changes_nothing(
@@ -120,6 +120,30 @@ def test_a_hostile_reply_is_recorded_and_changes_nothing(
     assert np.isfinite(tensors["parameters"]).all()
 
     assert np.array_equal(tensors["parameters"], without_third), "as if the site had not answered"
+
+
+@pytest.mark.parametrize("behind", [1, 0], ids=["went back", "forked"])
+def test_a_ledger_that_cannot_follow_what_the_witness_saw_counts_as_refused_for_that_reason(
+    server: Server, store: ObjectStore, sites: dict[str, LightSite], without_third: FloatArray, behind: int
+) -> None:
+    """The site answers as if that were nothing; its own ledger should have refused."""
+    site = sites["site-3"]
+
+    def behave(request: Request) -> Reply | None:
+        if request.operation is Operation.ADMIT or (request.operation is Operation.RELEASE and request.round == 0):
+            return None
+        honest = site.answer(request)
+        assert honest.facts is not None
+        told = {"ledger_seq": request.witness_seq - behind, "ledger_head": "f" * 64}
+        return Reply(code="OK", payload=honest.payload, facts=honest.facts.model_copy(update=told))
+
+    site.behave = behave
+    status = ran(server, TWO_OF_THREE)
+    assert (status.state, status.cause) == (RunState.FINISHED, EndCause.COMPLETE)
+    closed = RoundClosed.model_validate_json(read(store, keys.round_closed(status.run_id, 1)))
+    assert closed.refused == {"site-3": "LEDGER_ROLLED_BACK"}
+    assert {it.site: it.code for it in status.sites}["site-3"] == "LEDGER_ROLLED_BACK"
+    assert np.array_equal(load(read(store, keys.model(status.run_id)))["parameters"], without_third)
 
 
 def test_below_quorum_after_a_hostile_reply_the_run_halts_and_keeps_its_last_model(

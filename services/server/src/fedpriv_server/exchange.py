@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fedpriv_common.errors import RefusalError
+from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.records import EventKind
 from fedpriv_common.wire import OK, Reply, Request
 from fedpriv_server.postbox import Postbox
@@ -75,9 +75,10 @@ class Exchange:
         """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
         the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
 
-        `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable. `first`: what a site is
-        told before the question; `heard` is called with the code of each answer to that. `again`: refusals that
-        mean "not yet"; `waits` is told of the first, and the site is asked again, with pauses, until the deadline.
+        `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable; LEDGER_ROLLED_BACK counts
+        as the site's own refusal. `first`: what a site is told before the question; `heard` is called with the code
+        of each answer to that. `again`: refusals that mean "not yet"; `waits` is told of the first, and the site is
+        asked again, with pauses, until the deadline.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -145,9 +146,15 @@ class Exchange:
             else:
                 self._answers.refused[site] = reply.code
         except (ValueError, RefusalError) as error:
-            log.warning("bad_reply", extra={"site": site, "round": request.round, "reason": str(error)[:200]})
-            self._answers.bad.add(site)
-            self._event(EventKind.BAD_REPLY, site, request.round)
+            where = {"site": site, "round": request.round, "reason": str(error)[:200]}
+            if isinstance(error, RefusalError) and error.refusal is Refusal.LEDGER_ROLLED_BACK:
+                # Told as if the site had seen it itself: it needs the same person's attention.
+                log.warning("ledger_rolled_back", extra=where)
+                self._answers.refused[site] = error.refusal.value
+            else:
+                log.warning("bad_reply", extra=where)
+                self._answers.bad.add(site)
+                self._event(EventKind.BAD_REPLY, site, request.round)
         self._woken.set()
 
     def _ask_later(self, site: str, code: str) -> None:

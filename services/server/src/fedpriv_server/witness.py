@@ -8,6 +8,7 @@ from typing import Final
 
 from fedpriv_common import keys
 from fedpriv_common.canonical import canonical_json
+from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.wire import SiteFacts
 from fedpriv_server.archive import Archive
 from fedpriv_server.outbox import StoredObject
@@ -49,7 +50,10 @@ class Witness:
         return self._heads.get(site, Head())
 
     def accept(self, site: str, facts: SiteFacts) -> None:
-        """Move on to the head that a site told; raises ValueError for one that cannot follow the last."""
+        """Move on to the head that a site told.
+
+        Raises LEDGER_ROLLED_BACK for one that cannot follow the last, ValueError for facts that no site tells.
+        """
         if facts.dataset != self._dataset:
             raise ValueError("facts of another data set")
         if not _DIGEST.fullmatch(facts.ledger_head) or not _DIGEST.fullmatch(facts.policy_digest):
@@ -58,10 +62,12 @@ class Witness:
         if min(figures) < 0 or not 0 < facts.delta < 1:
             raise ValueError("facts with a negative budget")
         known = self.of(site)
-        if not 0 <= facts.ledger_seq <= _MAX_SEQ or facts.ledger_seq < known.seq:
-            raise ValueError("the ledger went back")
+        if not 0 <= facts.ledger_seq <= _MAX_SEQ:
+            raise ValueError("facts of no entry")
+        if facts.ledger_seq < known.seq:
+            raise RefusalError(Refusal.LEDGER_ROLLED_BACK, f"entry {known.seq} was seen, and now {facts.ledger_seq}")
         if facts.ledger_seq == known.seq and facts.ledger_head != known.head:
-            raise ValueError("the ledger was forked")
+            raise RefusalError(Refusal.LEDGER_ROLLED_BACK, f"entry {known.seq} was seen with another hash")
         self._heads[site] = Head(facts.ledger_seq, facts.ledger_head)
 
     def to_object(self, site: str, facts: SiteFacts) -> StoredObject:
