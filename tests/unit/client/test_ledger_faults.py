@@ -154,3 +154,13 @@ def test_an_older_copy_written_over_an_open_ledger_is_seen_at_the_next_request(p
         file.truncate()
     assert refusal_of(ledger.contains, *seen) is Refusal.LEDGER_UNAVAILABLE
     assert refusal_of(ledger.reserve, *WHERE) is Refusal.LEDGER_UNAVAILABLE
+
+
+def test_a_ledger_that_sqlite_cannot_put_into_words_is_damaged_nonetheless(place):
+    """Its message quotes the damaged statement, which is no UTF-8."""
+    place.begin()
+    with closing(sqlite3.connect(place.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file = place.path.read_bytes()
+    place.path.write_bytes(file.replace(b"CREATE TABLE entries (", b"CREATE TABLE entries \xaa"))
+    assert error_of(place.open) is ErrorCode.LEDGER_INVALID

@@ -21,6 +21,8 @@ from fedpriv_common.errors import ErrorCode, FedprivError
 _FORMAT = 1
 #: How long to wait for another process that is writing.
 _BUSY_SECONDS = 30.0
+#: SQLite quotes what is damaged in its messages, which then need not be UTF-8.
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 _SCHEMA = f"""
 PRAGMA user_version = {_FORMAT};
@@ -54,7 +56,7 @@ class SqliteStore:
         store = cls._connect(path)
         try:
             store._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _fault(path, error) from None
         return store
 
@@ -83,7 +85,7 @@ class SqliteStore:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves the data in the disk's own cache
             written_as = connection.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _fault(path, error) from None
         if written_as > _FORMAT:
             connection.close()
@@ -106,7 +108,7 @@ class SqliteStore:
                 before = self._newest_token()
                 if before < token:
                     self._connection.execute("INSERT OR REPLACE INTO holder (only, token) VALUES (1, ?)", (token,))
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _fault(self.path, error) from None
         if before < token:
             self._token = token
@@ -188,7 +190,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _fault(path: Path, error: sqlite3.Error) -> FedprivError:
+def _fault(path: Path, error: Exception) -> FedprivError:
     """What a person must do about an SQLite error at a ledger."""
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in _LOCKED:
