@@ -29,18 +29,19 @@ def records(count=60, seed=4):
 class SiteOnDisk:
     """A site whose ledger outlives it: `start` is what a new process does."""
 
-    def __init__(self, folder, policy=None, data=None):
+    def __init__(self, folder, policy=None, data=None, contract=CONTRACT):
+        self.contract = contract
         self.ledger_path, self.marker = folder / "ledger.db", folder / "marker.json"
         self.policy = policy or Policy()
         self.data = data or records()
         self.trained = []
         self.requests = RunRequests(folder / "state", "https://hub:8080")
-        identity = LedgerIdentity(CONTRACT.dataset, 0, 1, 0.0, "c", 1)
+        identity = LedgerIdentity(contract.dataset, 0, 1, 0.0, "c", 1)
         Ledger.begin(SqliteStore.create(self.ledger_path), self.marker, identity)
 
     def start(self):
         self.ledger = Ledger.open(SqliteStore.open(self.ledger_path), self.marker)
-        return Site(CONTRACT, self.policy, self.ledger, self._trainer, self.requests)
+        return Site(self.contract, self.policy, self.ledger, self._trainer, self.requests)
 
     def _trainer(self, plan):
         outer, trainer = self, Trainer(plan, self.data, SystemRandomness())

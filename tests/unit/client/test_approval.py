@@ -70,7 +70,7 @@ def test_the_person_reads_what_is_asked_in_plain_words(on_disk):
         "recipe    fedsgd-logreg (fedsgd), 13 rounds, 3 sites",
         "model     logreg, 30 features, 2 classes, 31 parameters",
         "releases  13 noisy sums of the records' gradients",
-        "this run  ε 1.00 at δ 1e-05, adding or removing one record",
+        "this run  ε 1.00 at δ 1e-05, adding or removing one record; ε 2.16, exchanging it",
         "lifetime  ε 0.00 of 4.00 is spent or held",
         "ε 1.00 with this run, so that 3.00 remain",
     ):

@@ -146,14 +146,17 @@ def show_ledger(
                 "closed" if run.closed else "open",
                 spell_spent(epsilon(run.charged(), delta)),
             )
+        unit = history.unit() or rules.units[0]
         spent = epsilon(history.charged(), delta)
         held = epsilon([*history.charged(), *history.held()], delta)
     console = Console()
     console.print(table)
     console.print(
         f"Spent ε {spell_spent(spent)}, with what open runs hold {spell_spent(held)}, of {spell_limit(rules.epsilon)}; "
-        f"remaining {spell_left(rules.epsilon - held)} (δ {delta:g}, add/remove one record)"
+        f"remaining {spell_left(rules.epsilon - held)} (δ {delta:g}, add/remove one {unit})"
     )
+    if note := declared.unprotected(unit):
+        console.print(f"Note: {note}")
 
 
 @ledger_app.command("verify")

@@ -210,6 +210,7 @@ class Site:
                 epsilon_held_out=history.held_out_epsilon(),
                 epsilon_limit=self._policy.epsilon,
                 delta=self._delta,
+                unit=history.runs[run_id].admit.plan.unit,
                 policy_digest=self._policy.digest(),
                 ledger_seq=history.seq,
                 ledger_head=history.head,
@@ -221,5 +222,13 @@ def _check_shape(plan: Plan, contract: DataContract) -> None:
     model = plan.model
     if model.n_features != contract.n_features or model.n_classes != len(contract.label.classes):
         raise RefusalError(Refusal.BAD_REQUEST, "the plan's model does not fit the data contract")
+    try:
+        size = contract.nominal(plan.unit)
+    except ValueError as error:
+        raise RefusalError(Refusal.BAD_REQUEST, str(error)) from None
+    if plan.nominal_size != size:
+        raise RefusalError(
+            Refusal.BAD_REQUEST, f"the plan declares {plan.nominal_size} {plan.unit}s, the contract {size}"
+        )
     if plan.dataset != contract.dataset:
         raise RefusalError(Refusal.CONTRACT_MISMATCH, f"the plan is for {plan.dataset}")

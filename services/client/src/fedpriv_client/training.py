@@ -7,7 +7,8 @@ steps and divisor from the number of records. Here they are public constants of 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import Randomness
-from fedpriv_client.privacy.release import noisy_sum
+from fedpriv_client.privacy.release import clip, noisy_sum
+from fedpriv_client.privacy.units import UnitRecords, by_unit, unit_means
 from fedpriv_common.confusion import confusion_matrix
 from fedpriv_common.model import ModelKind, ModelSpec, inputs
 from fedpriv_common.plan import Phase, Plan, Recipe
@@ -46,7 +48,8 @@ class Trainer:
 
     def __init__(self, plan: Plan, data: SiteData, randomness: Randomness, gradients: Gradients | None = None) -> None:
         self._plan = plan
-        self._data = data
+        self._records = by_unit(data, plan.unit)
+        self._held_out = data.evaluation(plan.unit)
         self._randomness = randomness
         self._gradients = gradients or PerRecordGradients(plan.model)
 
@@ -56,6 +59,7 @@ class Trainer:
         centre: Σ clip(zᵢ, R) + noise, shape (d,). train, FedSGD: Σ clip(∇ᵢ, C) + noise, shape (n_parameters,);
         train, MLP: the change of the parameters after the local steps, shape (n_parameters,). evaluate: the held-out
         records' confusion matrix + noise, whole numbers, shape (n_classes²,), row by row, a row for each true class.
+        i runs over the plan's units; a patient's term is the mean of their records' terms.
         """
         match phase:
             case Phase.CENTRE:
@@ -68,7 +72,8 @@ class Trainer:
     def _training_step(self, parameters: FloatArray, centre: FloatArray) -> FloatArray:
         match self._plan.recipe:
             case Recipe.FEDSGD_LOGREG:
-                return self._gradient_sum(parameters, inputs(self._data.z, centre), self._data.labels)
+                features = inputs(self._records.features, centre)
+                return self._gradient_sum(parameters, replace(self._records, features=features))
             case Recipe.FEDAVG_MLP:
                 return self._local_steps(parameters)
 
@@ -76,15 +81,15 @@ class Trainer:
         release = self._plan.centre
         assert release is not None  # noqa: S101 - the ledger reserved it, so the plan has it
         return noisy_sum(
-            [self._data.z],
-            self._data.z.shape[1],
+            self._contributions([self._records.features], self._records, release.max_grad_norm),
+            self._plan.model.n_features,
             max_norm=release.max_grad_norm,
             noise_multiplier=release.noise_multiplier,
             randomness=self._randomness,
         )
 
     def _confusion_matrix(self, parameters: FloatArray, centre: FloatArray) -> FloatArray:
-        evaluation, records, model = self._plan.evaluate, self._data.held_out, self._plan.model
+        evaluation, records, model = self._plan.evaluate, self._held_out, self._plan.model
         assert evaluation is not None  # noqa: S101 - the ledger reserved it, so the plan has it
         counts = np.zeros((model.n_classes, model.n_classes), dtype=np.int64)
         if records is not None:
@@ -92,15 +97,24 @@ class Trainer:
         noise = self._randomness.two_sided_geometric(counts.size, evaluation.epsilon)
         return (counts.ravel() + noise).astype(np.float64)
 
-    def _gradient_sum(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    def _gradient_sum(self, parameters: FloatArray, records: UnitRecords) -> FloatArray:
         release = self._plan.train
+        gradients = self._gradients.chunks(parameters, records.features, records.labels)
         return noisy_sum(
-            self._gradients.chunks(parameters, features, labels),
+            self._contributions(gradients, records, release.max_grad_norm),
             self._plan.model.n_parameters,
             max_norm=release.max_grad_norm,
             noise_multiplier=release.noise_multiplier,
             randomness=self._randomness,
         )
+
+    def _contributions(
+        self, chunks: Iterable[FloatArray], records: UnitRecords, max_norm: float
+    ) -> Iterable[FloatArray]:
+        """One row per unit: a record's vector, still to be clipped, or the mean of a patient's clipped ones."""
+        if self._plan.unit == "record":
+            return chunks
+        return unit_means((clip(chunk, max_norm) for chunk in chunks), records.units)
 
     def _local_steps(self, parameters: FloatArray) -> FloatArray:
         """DP-SGD from `parameters`: Poisson samples of public rate, public divisor; an empty sample is noise alone."""
@@ -110,8 +124,8 @@ class Trainer:
         # The change is summed on its own: as a difference of parameters it would drown next to huge ones.
         change = np.zeros_like(parameters)
         for _ in range(release.steps):
-            sampled = self._randomness.uniform(len(self._data)) < release.sample_rate
-            total = self._gradient_sum(parameters + change, self._data.z[sampled], self._data.labels[sampled])
+            sampled = self._randomness.uniform(self._records.n_units) < release.sample_rate
+            total = self._gradient_sum(parameters + change, self._records.of(sampled))
             change -= (learning_rate / divisor) * total
         return change
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import yaml
@@ -19,6 +19,9 @@ from fedpriv_common.canonical import digest
 from fedpriv_common.errors import ErrorCode, FedprivError
 
 FloatArray = NDArray[np.float64]
+
+#: Whom a guarantee is for: whoever one record is about, or a patient with all their records at a site.
+Unit = Literal["record", "patient"]
 
 #: Two decades of a range are spread by the log transform; it needs no positive lower bound.
 _LOG_SPREAD = 99.0
@@ -90,6 +93,9 @@ class DataContract(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Annotated[str, Field(pattern=r"^[a-zA-Z0-9.-]{1,20}$")]
     nominal_size: Annotated[int, Field(gt=0, description="records over all sites, typed by a person")]
+    nominal_patients: Annotated[
+        int | None, Field(gt=0, description="patients over all sites; runs whose unit is the patient need it")
+    ] = None
     label: Label
     group: str | None = Field(default=None, description="column that names the patient of a record")
     features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=10_000)]
@@ -104,9 +110,15 @@ class DataContract(BaseModel):
             raise ValueError(f"columns named twice: {', '.join(sorted(twice))}")
         if len(set(self.label.classes)) != len(self.label.classes):
             raise ValueError("label classes must differ from each other")
-        # An exact count would be a statement about the records; two digits are what a person would type.
-        if len(str(self.nominal_size).rstrip("0")) > 2:
-            raise ValueError(f"nominal_size {self.nominal_size} has more than two significant digits")
+        for name, value in (("nominal_size", self.nominal_size), ("nominal_patients", self.nominal_patients)):
+            # An exact count would be a statement about the records; two digits are what a person would type.
+            if value is not None and len(str(value).rstrip("0")) > 2:
+                raise ValueError(f"{name} {value} has more than two significant digits")
+        if self.nominal_patients is not None:
+            if self.group is None:
+                raise ValueError("nominal_patients needs group, the column that names a record's patient")
+            if self.nominal_patients > self.nominal_size:
+                raise ValueError(f"nominal_patients {self.nominal_patients} is more than nominal_size")
         return self
 
     @property
@@ -118,6 +130,28 @@ class DataContract(BaseModel):
     def dataset(self) -> str:
         """The identity under which a ledger charges: name and version, never the content."""
         return f"{self.name}@{self.version}"
+
+    def nominal(self, unit: Unit) -> int:
+        """N: declared units over all sites. ValueError for patients where the contract does not declare them."""
+        if unit == "record":
+            return self.nominal_size
+        if self.nominal_patients is None:
+            lacks = "nominal_patients" if self.group is not None else "group and nominal_patients"
+            raise ValueError(f"the unit is the patient, but contract {self.dataset} has no {lacks}")
+        return self.nominal_patients
+
+    def unprotected(self, unit: Unit) -> str | None:
+        """What a person must know who reads an epsilon of this unit; None where nothing is left to say.
+
+        Group privacy: k records of one patient are as far apart as k single ones, so that a Gaussian mechanism's μ
+        grows k-fold and epsilon at least so (Dong, Roth & Su 2022, "Gaussian differential privacy", theorem 2.14).
+        """
+        if unit == "patient" or self.group is None:
+            return None
+        return (
+            f"The unit is one record, and column {self.group!r} gives patients several: for a patient with k records "
+            "the loss is at least k times this epsilon. Runs with unit patient protect all of them together."
+        )
 
     def digest(self) -> str:
         """SHA-256 of the contract's canonical form."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedpriv_common.accounting import GaussianEvent, calibrate_noise, gaussian_mu
 from fedpriv_common.canonical import digest
-from fedpriv_common.contract import DataContract
+from fedpriv_common.contract import DataContract, Unit
 from fedpriv_common.model import ModelKind, ModelSpec
 
 #: The application a site must hold in its own image to take part; server and site compare it for equality.
@@ -71,12 +71,15 @@ class RunSettings(_Frozen):
     recipe: Recipe = Recipe.FEDSGD_LOGREG
     epsilon: Annotated[float, Field(gt=0, le=50)] = 1.0
     delta: Annotated[float, Field(gt=0, le=1e-3)] = 1e-5
+    unit: Annotated[Unit, Field(description="patient: all records of one together, where the contract has them")] = (
+        "record"
+    )
     sites: Annotated[int, Field(ge=1, le=100)] = 3
     quorum: Annotated[int | None, Field(ge=1, description="replies a round needs; none: every site")] = None
     rounds: Annotated[Rounds | None, Field(description="none: as the recipe's formula says")] = None
     local_steps: Annotated[Steps | None, Field(description="MLP: steps per round")] = None
     local_learning_rate: Annotated[LocalLearningRate, Field(description="MLP")] = 0.5
-    batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch, the public divisor")] = 32
+    batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch of units, the public divisor")] = 32
     strategy: StrategyName | None = None
     evaluations: Annotated[
         int, Field(ge=0, le=MAX_EVALUATIONS, description="times that held-out records evaluate the model")
@@ -153,12 +156,12 @@ class Plan(_Frozen):
     contract_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     dataset: str
     model: ModelSpec
-    nominal_size: Annotated[int, Field(gt=0, description="N: declared records over all sites")]
+    nominal_size: Annotated[int, Field(gt=0, description="N: declared units over all sites")]
     sites: Annotated[int, Field(ge=1)]
     epsilon: Annotated[float, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     adjacency: Literal["add-remove"] = "add-remove"
-    unit: Literal["record"] = "record"
+    unit: Unit = "record"
     centre: Release | None
     train: Release
     learning_rate: Annotated[float, Field(gt=0, description="η at the server")]
@@ -236,7 +239,7 @@ def _evaluation(settings: RunSettings, rounds: int) -> Evaluation | None:
 
 
 def make_plan(settings: RunSettings, contract: DataContract) -> Plan:
-    """The plan of a run. Raises ValueError when no noise can keep the settings' epsilon."""
+    """The plan of a run. Raises ValueError when no noise keeps the settings' epsilon, or the unit is not declared."""
     match settings.recipe:
         case Recipe.FEDSGD_LOGREG:
             return _plan_fedsgd(settings, contract)
@@ -253,7 +256,8 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
     """
     classes, features = len(contract.label.classes), contract.n_features
     mu = gaussian_mu(settings.epsilon, settings.delta)
-    nu = math.sqrt(settings.sites * (features + 1)) / (mu * contract.nominal_size)
+    size = contract.nominal(settings.unit)
+    nu = math.sqrt(settings.sites * (features + 1)) / (mu * size)
     length = min(10.0 / nu, 1000.0)
     rounds = settings.rounds or min(max(round(length / 10.0), 10), 50)
 
@@ -287,7 +291,8 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
         contract_digest=contract.digest(),
         dataset=contract.dataset,
         model=ModelSpec(kind=ModelKind.LOGREG, n_features=features, n_classes=classes),
-        nominal_size=contract.nominal_size,
+        nominal_size=size,
+        unit=settings.unit,
         sites=settings.sites,
         epsilon=settings.epsilon,
         delta=settings.delta,
@@ -302,7 +307,8 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
 
 def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
     """DP-FedAvg of an MLP: Poisson mini-batches with public rate q = L/(N/K), `steps` per round, divisor L."""
-    site_size = contract.nominal_size / settings.sites
+    size = contract.nominal(settings.unit)
+    site_size = size / settings.sites
     sample_rate = min(1.0, settings.batch_size / site_size)
     steps = settings.local_steps or max(1, round(1.0 / sample_rate))
     rounds = settings.rounds or 10
@@ -324,7 +330,8 @@ def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
         contract_digest=contract.digest(),
         dataset=contract.dataset,
         model=ModelSpec(kind=ModelKind.MLP, n_features=contract.n_features, n_classes=len(contract.label.classes)),
-        nominal_size=contract.nominal_size,
+        nominal_size=size,
+        unit=settings.unit,
         sites=settings.sites,
         epsilon=settings.epsilon,
         delta=settings.delta,

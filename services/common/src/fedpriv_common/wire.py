@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedpriv_common.canonical import sha256_hex
+from fedpriv_common.contract import Unit
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.plan import APP, Phase
 
@@ -134,7 +135,7 @@ class SiteFacts(BaseModel):
     epsilon_limit: float
     delta: float
     adjacency: Literal["add-remove"] = "add-remove"
-    unit: Literal["record"] = "record"
+    unit: Unit = "record"
     policy_digest: str
     ledger_seq: int
     ledger_head: str

@@ -59,7 +59,7 @@ def _begun(info: RunInfo) -> LogEntry:
     plan = info.plan
     text = (
         f"Run {info.settings.name} began: {_count(plan.sites, 'site')}, {_count(plan.rounds, 'round')}, "
-        f"at most ε {spell_limit(plan.epsilon)} (δ {_power(plan.delta)}) for each record"
+        f"at most ε {spell_limit(plan.epsilon)} (δ {_power(plan.delta)}) for each {plan.unit}"
     )
     return _entry("run", info.created_at, "info", "run_began", text)
 

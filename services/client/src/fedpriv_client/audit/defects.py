@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedpriv_client.audit.subject import Subject, lab_contract
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import BenchmarkRandomness, Randomness, SystemRandomness
+from fedpriv_client.privacy.units import UnitRecords
 from fedpriv_client.site import Site
 from fedpriv_client.training import Gradients, Trainer
 from fedpriv_common.accounting import epsilon
@@ -81,9 +82,9 @@ class SameNoise(BenchmarkRandomness):
 class Unclipped(Trainer):
     """Sums gradients as they are, those that are finite."""
 
-    def _gradient_sum(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    def _gradient_sum(self, parameters: FloatArray, records: UnitRecords) -> FloatArray:
         release, total = self._plan.train, np.zeros(self._plan.model.n_parameters)
-        for chunk in self._gradients.chunks(parameters, features, labels):
+        for chunk in self._gradients.chunks(parameters, records.features, records.labels):
             total += np.where(np.isfinite(chunk), chunk, 0.0).sum(axis=0)
         return total + self._randomness.gaussian(total.size, release.noise_multiplier * release.max_grad_norm)
 
@@ -91,9 +92,9 @@ class Unclipped(Trainer):
 class NanKept(Trainer):
     """Clips by the norm alone, so that what is not finite stays so."""
 
-    def _gradient_sum(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
-        clean = super()._gradient_sum(parameters, features, labels)
-        for chunk in self._gradients.chunks(parameters, features, labels):
+    def _gradient_sum(self, parameters: FloatArray, records: UnitRecords) -> FloatArray:
+        clean = super()._gradient_sum(parameters, records)
+        for chunk in self._gradients.chunks(parameters, records.features, records.labels):
             clean += np.where(np.isfinite(chunk), 0.0, np.nan).sum(axis=0)
         return clean
 
@@ -115,13 +116,15 @@ class Shuffled(Trainer):
 
     def _local_steps(self, parameters: FloatArray) -> FloatArray:
         release, change, order = self._plan.train, np.zeros_like(parameters), np.zeros(0, dtype=np.int64)
-        size = max(1, round(release.sample_rate * len(self._data)))
+        records = self._records
+        size = max(1, round(release.sample_rate * records.n_units))
         step = (self._plan.local_learning_rate or 0.0) / (self._plan.batch_size or 1)
         for _ in range(release.steps):
             if len(order) < size:
-                order = np.argsort(self._randomness.uniform(len(self._data)))
+                order = np.argsort(self._randomness.uniform(records.n_units))
             batch, order = order[:size], order[size:]
-            change -= step * self._gradient_sum(parameters + change, self._data.z[batch], self._data.labels[batch])
+            chosen = np.isin(np.arange(records.n_units), batch)
+            change -= step * self._gradient_sum(parameters + change, records.of(chosen))
         return change
 
 

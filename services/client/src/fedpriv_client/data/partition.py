@@ -63,6 +63,10 @@ def unit_ids(table: Table) -> list[bytes]:
     """
     if table.groups is not None:
         return [b"group" + _SEPARATOR + group.encode() for group in table.groups]
+    return _record_ids(table)
+
+
+def _record_ids(table: Table) -> list[bytes]:
     return [
         hashlib.sha256(
             _SEPARATOR.join([*(repr(float(cell)).encode() for cell in row), str(int(label)).encode()])
@@ -86,6 +90,20 @@ def assign(ids: list[bytes], key: SiteKey, partitions: int, held_out_share: floa
         held_out=np.array([int.from_bytes(mac[:8], "big") < held_out_share * 2**64 for mac in macs], dtype=np.bool_),
         partition=np.array([int.from_bytes(mac[8:16], "big") % partitions for mac in macs], dtype=np.int64),
     )
+
+
+def one_per_group(table: Table, key: SiteKey) -> NDArray[np.bool_]:
+    """One record of each group, the one with the smallest MAC of its canonical columns, shape (n,).
+
+    Which one does not depend on the table's order nor on other groups. Records without a group id are left out.
+    """
+    smallest: dict[str, tuple[bytes, int]] = {}
+    for index, (group, record) in enumerate(zip(table.groups or (), _record_ids(table), strict=True)):
+        if group:
+            smallest[group] = min(smallest.get(group, (b"\xff" * 33, -1)), (key.mac(record), index))
+    chosen = np.zeros(len(table), dtype=np.bool_)
+    chosen[[index for _, index in smallest.values()]] = True
+    return chosen
 
 
 def dirichlet_partition(

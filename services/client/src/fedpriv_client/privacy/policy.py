@@ -25,7 +25,7 @@ from pydantic import (
 
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.canonical import digest
-from fedpriv_common.contract import DataContract
+from fedpriv_common.contract import DataContract, Unit
 from fedpriv_common.errors import ErrorCode, FedprivError, Refusal, RefusalError
 from fedpriv_common.model import ModelKind
 from fedpriv_common.plan import (
@@ -71,6 +71,10 @@ class Policy(BaseModel):
     held_out_share: Annotated[Number, Field(ge=0, le=0.5, description="records kept from training")] = 0.1
     recipes: Annotated[tuple[Recipe, ...], Field(min_length=1)] = tuple(Recipe)
     models: Annotated[tuple[ModelKind, ...], Field(min_length=1)] = tuple(ModelKind)
+    units: Annotated[tuple[Unit, ...], Field(min_length=1, description="whom runs protect")] = (
+        "record",
+        "patient",
+    )
     approval: Annotated[StrictBool, Field(description="a person must approve each run's plan first")] = False
 
     @field_validator("max_run_epsilon")
@@ -106,6 +110,8 @@ class Policy(BaseModel):
             raise _refused("recipes", _listed(self.recipes), f"the plan's recipe is {plan.recipe}")
         if plan.model.kind not in self.models:
             raise _refused("models", _listed(self.models), f"the plan's model is {plan.model.kind}")
+        if plan.unit not in self.units:
+            raise _refused("units", _listed(self.units), f"the plan's unit is one {plan.unit}")
         if plan.nominal_size < self.min_nominal_size:
             raise _refused("min_nominal_size", self.min_nominal_size, f"the plan declares {plan.nominal_size}")
         if plan.delta > delta:
@@ -127,17 +133,23 @@ class Policy(BaseModel):
 
     def contradictions(self, contract: DataContract) -> Iterator[tuple[str, str]]:
         """Fields that cannot hold for this contract's data, each with what is wrong and what to do."""
-        size = contract.nominal_size
-        if self.delta is not None and self.delta > 1 / size:
+        size = records = contract.nominal_size
+        unit: Unit = "record" if "record" in self.units else "patient"
+        try:
+            size = contract.nominal(unit)
+        except ValueError as error:
+            yield "units", f"{error}: declare them with all sites, or allow record"
+        if self.delta is not None and self.delta > 1 / records:
+            enough = self.model_copy(update={"delta": None}).delta_for(contract)
             yield (
                 "delta",
-                f"{self.delta:g} is more than 1/{size}, so that giving away one whole record would still be allowed: "
-                f"choose {self.model_copy(update={'delta': None}).delta_for(contract):g} or less",
+                f"{self.delta:g} is more than 1/{records}, so that giving away one whole record would still be "
+                f"allowed: choose {enough:g} or less",
             )
         if self.min_nominal_size > size:
             yield (
                 "min_nominal_size",
-                f"{self.min_nominal_size} is more than the {size} that {contract.dataset} declares: "
+                f"{self.min_nominal_size} is more than the {size} {unit}s that {contract.dataset} declares: "
                 "every run would be refused",
             )
 

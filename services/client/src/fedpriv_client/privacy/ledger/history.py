@@ -19,6 +19,7 @@ from fedpriv_client.privacy.ledger.entries import (
 )
 from fedpriv_common.accounting import GaussianEvent
 from fedpriv_common.canonical import sha256_hex
+from fedpriv_common.contract import Unit
 from fedpriv_common.plan import Evaluation as PlannedEvaluation
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.plan import Release as PlannedRelease
@@ -170,6 +171,13 @@ class History:
         if run_id not in self.runs:
             raise ValueError(f"entry {seq} names a run that was never admitted")
         return self.runs[run_id]
+
+    def unit(self) -> Unit | None:
+        """Whom everything that was released or may still be is accounted for; None while there is nothing."""
+        for run in self.runs.values():
+            if run.releases or run.evaluations or not run.closed:
+                return run.admit.plan.unit
+        return None
 
     def charged(self, but_of: RunHistory | None = None) -> list[GaussianEvent]:
         """Everything ever reserved of the training records, added up by kind; of all runs, or of all but one."""

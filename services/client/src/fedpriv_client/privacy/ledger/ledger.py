@@ -167,6 +167,7 @@ class Ledger:
     ) -> None:
         """Hold a run's whole plan against the budget; raises BUDGET_EXHAUSTED, RUN_CLOSED or REQUEST_CHANGED.
 
+        One ledger counts one unit: POLICY_REFUSED for a plan of another than what was released or is held already.
         With `needs_approval`, a person must have approved exactly this plan: raises APPROVAL_NEEDED before anyone has
         said anything, POLICY_REFUSED when it was denied. Admitting the same plan again changes nothing.
         """
@@ -178,6 +179,13 @@ class Ledger:
                 if known.admit.plan_digest != plan.digest():
                     raise RefusalError(Refusal.REQUEST_CHANGED, f"run {run_id} was admitted with another plan")
                 return
+            unit = history.unit()
+            if unit not in (None, plan.unit):
+                raise RefusalError(
+                    Refusal.POLICY_REFUSED,
+                    f"unit: this ledger's lifetime is counted for one {unit}, the plan's unit is one {plan.unit}; "
+                    "what was released for the one says nothing of the other",
+                )
             fits, total = within([*history.charged(), *history.held(), *plan.events()], epsilon_limit, delta)
             if not fits:
                 raise RefusalError(
