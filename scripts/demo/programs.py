@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedpriv_client.own_code import load_own_audit
+from fedpriv_common.errors import FedprivError
 from scripts.demo.preflight import EMULATOR, VITE
 from scripts.demo.settings import BUCKET, CONTRACT, HOST, REGION, ROOT, SITES, Places, Ports
 
@@ -107,7 +109,18 @@ def site(places: Places, ports: Ports, number: int) -> Program:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
+    if _audited(places.audit):
+        environment["FEDPRIV_AUDIT"] = str(places.audit)
     return Program(name, (_beside_python("fedpriv-site"),), environment, order=4, group="sites")
+
+
+def _audited(audit: Path) -> bool:
+    """Whether there is an audit of this very code: a site does not start with one of other code."""
+    try:
+        load_own_audit(audit)
+    except FedprivError:
+        return False
+    return True
 
 
 def base_environment() -> dict[str, str]:

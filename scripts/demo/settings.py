@@ -103,6 +103,11 @@ class Places:
         """The sign, kept apart from the ledger, that there must be one."""
         return self.root / "markers" / f"{site}.json"
 
+    @property
+    def audit(self) -> Path:
+        """What `make audit` found, if it was run."""
+        return self.results / "audit.json"
+
     def state(self, service: str) -> Path:
         """A process's own folder."""
         return self.root / "state" / service
