@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 
 from fedpriv_client.privacy.ledger.history import History
 from fedpriv_common.accounting import GaussianEvent, epsilon
@@ -51,22 +52,25 @@ class BudgetMeter:
         return budget
 
     def _fill(self, plan: Plan, charged_by_others: list[GaussianEvent], held_by_others: list[GaussianEvent]) -> None:
-        charges = _charges(plan)
-        full_batch = all(event.sample_rate == 1.0 for event in (*charges, *charged_by_others, *held_by_others))
-        stride = 1 if full_batch else max(1, len(charges) // _GRID_POINTS)
-        self._points = sorted({*range(0, len(charges), stride), len(charges)})
-        planned = epsilon([*charged_by_others, *held_by_others, *charges], self._delta)
-        self._budgets = [
-            Budget(
-                epsilon_run=epsilon(charges[:point], self._delta),
-                epsilon_spent=epsilon([*charged_by_others, *charges[:point]], self._delta),
-                epsilon_planned=planned,
-            )
-            for point in self._points
-        ]
+        releases = (plan.centre is not None) + plan.train.rounds
+        others = [*charged_by_others, *held_by_others]
+        full_batch = all(event.sample_rate == 1.0 for event in (*plan.events(), *others))
+        stride = 1 if full_batch else max(1, releases // _GRID_POINTS)
+        self._points = sorted({*range(0, releases, stride), releases})
+        charges = [_charges(plan, point) for point in self._points]
+        # Each is an upper bound, so the larger of two stands: what is spent never falls, whatever grid it was read on.
+        run = accumulate((epsilon(charged, self._delta) for charged in charges), max)
+        spent = accumulate((epsilon([*charged_by_others, *charged], self._delta) for charged in charges), max)
+        points = list(zip(run, spent, strict=True))
+        planned = max(epsilon([*others, *plan.events()], self._delta), points[-1][1])
+        self._budgets = [Budget(in_run, in_all, planned) for in_run, in_all in points]
 
 
-def _charges(plan: Plan) -> list[GaussianEvent]:
-    """The plan's releases, one event each, in the order in which they are charged."""
-    centre = [] if plan.centre is None else [plan.centre.event()]
-    return centre + [plan.train.event()] * plan.train.rounds
+def _charges(plan: Plan, releases: int) -> list[GaussianEvent]:
+    """What the plan's first `releases` releases cost, in the order in which they are charged."""
+    centre = [plan.centre.event()] if plan.centre is not None and releases > 0 else []
+    rounds = releases - (plan.centre is not None)
+    train = plan.train.event()
+    if rounds < 1:
+        return centre
+    return [*centre, GaussianEvent(train.noise_multiplier, train.sample_rate, train.steps * rounds)]
