@@ -192,6 +192,26 @@ def test_a_tampered_ledger_is_refused(place, how):
     assert raised.value.code is ErrorCode.LEDGER_INVALID
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.edit(2, lambda body: body.replace(b"centre", b"center")),
+        lambda place: place.remove(2),
+        lambda place: place.renumber(2, 7),
+    ],
+    ids=["edited", "removed", "renumbered"],
+)
+def test_a_ledger_that_is_changed_under_a_running_site_is_refused(place, change):
+    ledger = place.begin()
+    admit(ledger)
+    ledger.reserve("A", 0, Phase.CENTRE, "q")
+    assert len(list(ledger.export())) == 1  # so it has read what is about to change
+    change(place)
+    for _ in range(2):
+        assert refusal_of(ledger.commit, "A", 0, Phase.CENTRE, "q", b"bytes") is Refusal.LEDGER_UNAVAILABLE
+        assert refusal_of(ledger.reserve, "A", 1, Phase.TRAIN, "r") is Refusal.LEDGER_UNAVAILABLE
+
+
 def test_changed_reply_bytes_are_never_sent(place):
     ledger = place.begin()
     admit(ledger)

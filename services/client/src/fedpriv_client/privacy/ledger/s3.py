@@ -28,8 +28,9 @@ or say exactly what ours said. A reply goes first, under its own digest, and the
 entry without its reply cannot come about, a reply that no entry names is never sent, and reading the log does not take
 loading every model that was ever released.
 
-Losses show: each look begins at the last object that was known, and the numbers must follow each other without a gap.
-Objects that were cut off before this process began are what the witness is for, as with every other storage.
+Losses show: each look begins at the last object that was known, which must be there as it was, and from there on the
+numbers must follow each other without a gap. Objects that were cut off before this process began are what the witness
+is for, as with every other storage.
 """
 
 from __future__ import annotations
@@ -160,6 +161,8 @@ class S3Store:
     def _rewind(self) -> None:
         #: Objects of the log that are known, entries among them, and the newest claim's token.
         self._slots, self._entries, self._newest = 0, 0, -1
+        #: Number and ETag of the last object that was listed.
+        self._last = (-1, "")
         #: Entries that are known and were not read yet.
         self._unread: deque[tuple[int, bytes]] = deque()
 
@@ -173,6 +176,10 @@ class S3Store:
         end = first + len(listed)
         if end < self._slots:
             raise self._damaged(f"object {self._key_of_log(first)} is gone")
+        if self._last[0] == first and self._last != (first, listed[0][1]):
+            raise self._damaged(f"object {self._key_of_log(first)} was written again since it was read")
+        if listed:
+            self._last = end - 1, listed[-1][1]
         while self._slots < end:
             until = min(end, self._slots + PACK_SIZE - self._slots % PACK_SIZE)
             for body in self._fetch(listed[self._slots - first : until - first], pack):
