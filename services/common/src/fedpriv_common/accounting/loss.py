@@ -8,14 +8,13 @@ which tells how coarse the interval h may be.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
-from threading import Lock
+from functools import reduce
 from typing import Any
 
 from fedpriv_common.accounting.events import Adjacency, GaussianEvent, coalesce, full_batch_mu
+from fedpriv_common.accounting.kept import Kept
 
 #: The finest discretisation of the privacy loss, in units of epsilon: dp-accounting's own, so that an auditor who
 #: takes its defaults finds no more than we state.
@@ -30,10 +29,14 @@ _MOST_COMPOSED_POINTS = 2_000_000
 _MOST_VARIANCE, _MOST_STEPS = 1e4, 10**9
 #: Below, the rounding of the Fourier transform is no longer small against delta.
 _SMALLEST_DELTA = 1e-11
+#: What dp-accounting's arithmetic ends in far outside what anybody trains with. The other bounds are valid there too.
+_OUT_OF_RANGE = (ValueError, OverflowError, ZeroDivisionError)
 #: Bits of an event's hash by which a composition is halved.
 _HASH_BITS = 32
 #: Standard deviations of noise within which dp-accounting follows the loss.
 _REACH = 10.0
+#: 64 MB: 8 bytes in each direction, adding and removing.
+_KEPT = Kept(4_000_000)
 
 
 def pld_epsilon(
@@ -42,19 +45,21 @@ def pld_epsilon(
     adjacency: Adjacency = Adjacency.ADD_REMOVE,
     *,
     group_size: int = 1,
-    interval: float | None = None,
 ) -> float:
-    """Epsilon by privacy loss distributions; infinity where they have no bound to give.
+    """Epsilon by privacy loss distributions, of `group_size` records that are added or removed together.
 
-    `group_size` records are added or removed together. `interval` none: the coarsest that is as good as exact.
+    Infinity where they have no bound to give: at tiny deltas, or epsilons in the hundreds.
     """
     merged = _folded(events)
     if not merged:
         return 0.0
     if delta < _SMALLEST_DELTA:
         return math.inf
-    distribution = _distribution(merged, adjacency, group_size, interval)
-    return math.inf if distribution is None else _finite(distribution.get_epsilon_for_delta(delta), math.inf)
+    try:
+        value = float(_distribution(merged, adjacency, group_size).get_epsilon_for_delta(delta))
+    except _OUT_OF_RANGE:
+        return math.inf
+    return math.inf if math.isnan(value) else value
 
 
 def pld_deltas(
@@ -62,12 +67,13 @@ def pld_deltas(
 ) -> list[float]:
     """An upper bound on delta at each of `epsilons`, which ascend; 1.0 where there is none."""
     merged = _folded(events)
-    distribution = _distribution(merged, adjacency, 1, None) if merged else None
-    if distribution is None:
-        return [1.0 if merged else 0.0] * len(epsilons)
-    return [
-        min(1.0, max(_SMALLEST_DELTA, _finite(delta, 1.0))) for delta in distribution.get_delta_for_epsilon(epsilons)
-    ]
+    if not merged:
+        return [0.0] * len(epsilons)
+    try:
+        values = [float(value) for value in _distribution(merged, adjacency, 1).get_delta_for_epsilon(epsilons)]
+    except _OUT_OF_RANGE:
+        return [1.0] * len(epsilons)
+    return [1.0 if math.isnan(value) else min(1.0, max(_SMALLEST_DELTA, value)) for value in values]
 
 
 def _folded(events: Sequence[GaussianEvent]) -> tuple[GaussianEvent, ...]:
@@ -89,27 +95,21 @@ class _Grid:
     interval: float
 
 
-def _distribution(
-    merged: tuple[GaussianEvent, ...], adjacency: Adjacency, group_size: int, interval: float | None
-) -> Any:
-    """The composed distribution, or None where it is too large or dp-accounting's arithmetic gives out."""
-    grid = _Grid(adjacency, group_size, interval or PLD_INTERVAL)
+def _distribution(merged: tuple[GaussianEvent, ...], adjacency: Adjacency, group_size: int) -> Any:
+    """The composed distribution, on the coarsest grid that is as good as exact or else affordable."""
+    finest = _Grid(adjacency, group_size, PLD_INTERVAL)
     steps = sum(event.steps for event in merged)
-    variance = sum(event.steps * _step_variance(event, grid) for event in merged)
+    variance = sum(event.steps * _step_variance(event, finest) for event in merged)
     if not variance <= _MOST_VARIANCE or steps > _MOST_STEPS:
-        return None
-    if interval is None:
-        finest = max(
-            math.sqrt(12 * _TOLERANCE * variance / steps),
-            sum(_step_range(event, grid) for event in merged) / _MOST_POINTS,
-            _span(merged, grid) / _MOST_COMPOSED_POINTS,
-        )
-        grid = replace(grid, interval=PLD_INTERVAL * 2.0 ** math.floor(math.log2(max(1.0, finest / PLD_INTERVAL))))
-    try:
-        return _composed(merged, grid)
-    except (ValueError, OverflowError, ZeroDivisionError):
-        # Far outside what anybody trains with. The other bounds are valid there too.
-        return None
+        raise OverflowError("too much loss for a grid")
+    interval = max(
+        PLD_INTERVAL,
+        math.sqrt(12 * _TOLERANCE * variance / steps),
+        sum(_step_range(event, finest) for event in merged) / _MOST_POINTS,
+        _span(merged, finest) / _MOST_COMPOSED_POINTS,
+    )
+    power = math.floor(math.log2(interval / PLD_INTERVAL))
+    return _composed(merged, replace(finest, interval=PLD_INTERVAL * 2.0**power))
 
 
 def _present(event: GaussianEvent, group_size: int) -> list[float]:
@@ -149,7 +149,7 @@ def _composed(events: tuple[GaussianEvent, ...], grid: _Grid, bit: int = 0) -> A
         return kept
     if len(events) == 1:
         (event,) = events
-        distribution = _step(event.noise_multiplier, event.sample_rate, grid).self_compose(event.steps)
+        distribution = _step(replace(event, steps=1), grid).self_compose(event.steps)
     elif bit == _HASH_BITS:
         distribution = reduce(lambda one, other: one.compose(other), (_composed((event,), grid) for event in events))
     else:
@@ -164,17 +164,25 @@ def _hash(event: GaussianEvent) -> int:
     return hash((event.noise_multiplier, event.sample_rate))
 
 
-@lru_cache(1024)
-def _step(noise_multiplier: float, sample_rate: float, grid: _Grid) -> Any:
-    """The distribution of one step. dp-accounting is imported here: it takes a second, and no round may pay it."""
+def _step(event: GaussianEvent, grid: _Grid) -> Any:
+    """The distribution of one step, kept as long as there is room."""
+    distribution = _KEPT.get((event, grid))
+    if distribution is None:
+        distribution = _made(event, grid)
+        _KEPT.put((event, grid), distribution, math.ceil(_step_range(event, grid) / grid.interval))
+    return distribution
+
+
+def _made(event: GaussianEvent, grid: _Grid) -> Any:
+    """dp-accounting's distribution of one step. It is imported here: it takes a second, and no round may pay it."""
     from dp_accounting import NeighboringRelation
     from dp_accounting.pld import privacy_loss_distribution as pld
 
-    if grid.group_size > 1 and sample_rate < 1:
+    if grid.group_size > 1 and event.sample_rate < 1:
         return pld.from_mixture_gaussian_mechanism(
-            standard_deviation=noise_multiplier,
+            standard_deviation=event.noise_multiplier,
             sensitivities=range(grid.group_size + 1),
-            sampling_probs=_present(GaussianEvent(noise_multiplier, sample_rate, 1), grid.group_size),
+            sampling_probs=_present(event, grid.group_size),
             value_discretization_interval=grid.interval,
         )
     relation = {
@@ -182,46 +190,9 @@ def _step(noise_multiplier: float, sample_rate: float, grid: _Grid) -> Any:
         Adjacency.REPLACE_ONE: NeighboringRelation.REPLACE_ONE,
     }[grid.adjacency]
     return pld.from_gaussian_mechanism(
-        standard_deviation=noise_multiplier,
+        standard_deviation=event.noise_multiplier,
         sensitivity=grid.group_size,
-        sampling_prob=sample_rate,
+        sampling_prob=event.sample_rate,
         value_discretization_interval=grid.interval,
         neighboring_relation=relation,
     )
-
-
-class _Kept:
-    """The most recently used distributions, `most` losses in all."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._total = 0
-        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Hashable) -> Any:
-        """What is kept under `key`, or None."""
-        with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
-
-    def put(self, key: Hashable, distribution: Any, size: int) -> None:
-        """Keep `distribution` of `size` losses, and drop the least recently used while there are too many."""
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = (distribution, size)
-            self._total += size
-            while self._total > self._most:
-                _, (_, dropped) = self._kept.popitem(last=False)
-                self._total -= dropped
-
-
-#: 64 MB: 8 bytes in each direction, adding and removing.
-_KEPT = _Kept(4_000_000)
-
-
-def _finite(value: float, otherwise: float) -> float:
-    return otherwise if math.isnan(value) else float(value)
