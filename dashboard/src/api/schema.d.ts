@@ -408,7 +408,7 @@ export interface components {
             model: components["schemas"]["ModelSpec"];
             /**
              * Nominal Size
-             * @description N: declared records over all sites
+             * @description N: declared units over all sites
              */
             nominal_size: number;
             recipe: components["schemas"]["Recipe"];
@@ -420,9 +420,9 @@ export interface components {
             /**
              * Unit
              * @default record
-             * @constant
+             * @enum {string}
              */
-            unit: "record";
+            unit: "record" | "patient";
         };
         /**
          * Problem

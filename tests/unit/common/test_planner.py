@@ -20,14 +20,18 @@ CONTRACT = load_contract("breast-cancer-wisconsin")
 DELTA = 1e-5
 
 
-def contract_of(*features, nominal_size=460, classes=("no", "yes")):
+def contract_of(*features, nominal_size=460, classes=("no", "yes"), **patients):
     return DataContract(
         name="other",
         version="1",
         nominal_size=nominal_size,
         label=Label(column="y", classes=classes),
         features=features or (Feature(name="a", lo=0, hi=1),),
+        **patients,
     )
+
+
+OF_PATIENTS = contract_of(group="patient", nominal_patients=230)
 
 
 def question(epsilon=1.0, contract=CONTRACT, **fields):
@@ -195,6 +199,11 @@ def test_a_sound_range_gets_no_hint(feature):
         ({}, []),
         ({"delta": 1e-3}, [AdviceCode.DELTA_TOO_LARGE]),
         ({"rounds": 200}, [AdviceCode.ROUNDS_UNUSUAL]),
+        ({"contract": contract_of(group="patient")}, [AdviceCode.SEVERAL_RECORDS]),
+        (
+            {"contract": contract_of(group="patient", nominal_patients=230), "unit": "patient"},
+            [AdviceCode.ACCURACY_UNKNOWN],
+        ),
         ({"epsilon": 5.0}, [AdviceCode.SITES_REFUSE]),
         ({"epsilon": 3.0, "rounds": 8, "contract": contract_of(nominal_size=60)}, [AdviceCode.SITES_REFUSE]),
         ({"epsilon": 0.2, "sites": 10}, [AdviceCode.TOO_FEW_RECORDS, AdviceCode.MANY_FEATURES]),
@@ -202,6 +211,13 @@ def test_a_sound_range_gets_no_hint(feature):
 )
 def test_settings_that_waste_budget_get_a_hint(fields, codes):
     assert [advice.code for advice in forecast(question(**fields)).advice] == codes
+
+
+def test_a_run_of_patients_is_foretold_for_those_declared_and_refused_where_none_are():
+    answer = forecast(question(contract=OF_PATIENTS, unit="patient"))
+    assert (answer.plan.nominal_size, answer.plan.unit, answer.utility) == (230, "patient", None)
+    with pytest.raises(FedprivError, match=r"has no group and nominal_patients\. Declare them"):
+        forecast(question(unit="patient"))
 
 
 # -- command line ------------------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class AdviceCode(StrEnum):
     TOO_FEW_RECORDS = "TOO_FEW_RECORDS"
     ROUNDS_UNUSUAL = "ROUNDS_UNUSUAL"
     ACCURACY_UNKNOWN = "ACCURACY_UNKNOWN"
+    SEVERAL_RECORDS = "SEVERAL_RECORDS"
 
 
 class Advice(BaseModel):
@@ -84,10 +85,18 @@ def _about_run(contract: DataContract, settings: RunSettings, plan: Plan) -> Ite
             message=f"Sites refuse {refused} by default.",
             remedy=f"Stay {least}, or ask every site to allow it in its policy.",
         )
-    if plan.recipe is not Recipe.FEDSGD_LOGREG or plan.model.n_classes != 2:
+    if note := contract.unprotected(plan.unit):
+        yield Advice(
+            code=AdviceCode.SEVERAL_RECORDS,
+            message=note,
+            remedy="Choose --unit patient."
+            if contract.nominal_patients
+            else "Declare nominal_patients in the contract, and choose --unit patient.",
+        )
+    if plan.recipe is not Recipe.FEDSGD_LOGREG or plan.model.n_classes != 2 or plan.unit != "record":
         yield Advice(
             code=AdviceCode.ACCURACY_UNKNOWN,
-            message="No accuracy is foretold: the curve was measured for the default recipe with two classes.",
+            message="No accuracy is foretold: the curve is of the default recipe with two classes and single records.",
             remedy="Try the recipe on public data of this kind first.",
         )
     elif settings.rounds is not None and not _MEASURED_ROUNDS[0] <= settings.rounds <= _MEASURED_ROUNDS[1]:
@@ -107,7 +116,7 @@ def _over_site_defaults(plan: Plan) -> Iterator[tuple[str, str]]:
     if smallest < DEFAULT_MIN_NOISE_MULTIPLIER:
         yield f"noise of σ {smallest:.2g}", f"at or above {DEFAULT_MIN_NOISE_MULTIPLIER:g}"
     if plan.nominal_size < DEFAULT_MIN_NOMINAL_SIZE:
-        yield f"runs over {plan.nominal_size} records", f"at or above {DEFAULT_MIN_NOMINAL_SIZE}"
+        yield f"runs over {plan.nominal_size} {plan.unit}s", f"at or above {DEFAULT_MIN_NOMINAL_SIZE}"
 
 
 def _about_size(plan: Plan, loss: AccuracyLoss | None) -> Iterator[Advice]:

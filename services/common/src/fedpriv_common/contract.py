@@ -150,7 +150,7 @@ class DataContract(BaseModel):
             return None
         return (
             f"The unit is one record, and column {self.group!r} gives patients several: for a patient with k records "
-            "the loss is at least k times this epsilon. Runs with unit patient protect all of them together."
+            "the loss is at least k times this epsilon."
         )
 
     def digest(self) -> str:

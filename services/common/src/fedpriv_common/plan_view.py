@@ -18,7 +18,7 @@ def show(console: Console, answer: Forecast) -> None:
     """Print the table over epsilon, the run that was asked for, and the advice."""
     plan = answer.plan
     console.print(
-        f"{plan.dataset}: {plan.nominal_size} records, {plan.model.n_features} features, {plan.sites} sites, "
+        f"{plan.dataset}: {plan.nominal_size} {plan.unit}s, {plan.model.n_features} features, {plan.sites} sites, "
         f"{plan.recipe} (δ {plan.delta:g}, add/remove one {plan.unit})\n"
     )
     if answer.table:

@@ -162,12 +162,14 @@ def _plan(question: PlanQuestion) -> Plan:
     try:
         return make_plan(question.settings, question.contract)
     except ValueError as error:
-        raise FedprivError(ErrorCode.RUN_REFUSED, f"{error}.", "Choose a larger epsilon or fewer steps.") from None
+        undeclared = question.settings.unit == "patient" and question.contract.nominal_patients is None
+        remedy = "Declare them, or leave --unit out." if undeclared else "Choose a larger epsilon or fewer steps."
+        raise FedprivError(ErrorCode.RUN_REFUSED, f"{error}.", remedy) from None
 
 
 def _utility(question: PlanQuestion, plan: Plan) -> Utility | None:
-    """Where the curve was measured: two classes, the default recipe."""
-    if plan.recipe is not Recipe.FEDSGD_LOGREG or plan.model.n_classes != 2:
+    """Where the curve was measured: two classes, the default recipe, the record as the unit."""
+    if plan.recipe is not Recipe.FEDSGD_LOGREG or plan.model.n_classes != 2 or plan.unit != "record":
         return None
     mu = gaussian_mu(plan.epsilon, plan.delta)
     basis = _basis(question.contract)

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from fedpriv_common.accounting import GaussianEvent
 from fedpriv_common.audit_result import AuditResult
-from fedpriv_common.contract import DataContract
+from fedpriv_common.contract import DataContract, Unit
 from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.records import Digest, EndCause, PublicValidation, RunId, RunState, SiteName
 from fedpriv_common.wire import SiteFacts
@@ -30,7 +30,6 @@ STATEMENT_VERSION: Final = "2.0"
 
 Delta = Annotated[float, Field(gt=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0)]
-Unit = Literal["record", "patient"]
 
 
 class _Frozen(BaseModel):

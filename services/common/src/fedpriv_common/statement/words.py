@@ -43,6 +43,7 @@ _NOT_PROTECTED = (
 _RECORDS_OF_ONE_PERSON = (
     "A person with several records: the unit is one record. With k records, epsilon is k times as large and more."
 )
+_PATIENT_OF_TWO_SITES = "A patient with records at more than one site: the epsilons of those sites add up."
 
 
 def make_words(
@@ -79,7 +80,7 @@ def _guarantee(plan: Plan) -> str:
 
 
 def _of_one_person(plan: Plan) -> tuple[str, ...]:
-    return (_RECORDS_OF_ONE_PERSON,) if plan.unit == "record" else ()
+    return (_RECORDS_OF_ONE_PERSON,) if plan.unit == "record" else (_PATIENT_OF_TWO_SITES,)
 
 
 def _sampling(plan: Plan) -> str:
@@ -93,10 +94,11 @@ def _sampling(plan: Plan) -> str:
 
 def _clipping(plan: Plan) -> str:
     centre = "" if plan.centre is None else f" (features in the centring sum: {plan.centre.max_grad_norm:.4g})"
+    mean = "" if plan.unit == "record" else ", and for each patient the mean over all their records is added"
     return (
-        f"The gradient of each {plan.unit} is cut to length {plan.train.max_grad_norm:.4g}{centre} before it is added; "
-        "one that is not a finite number counts as zero. Noise is relative to this length. Steps, sampling rate and "
-        "divisor are constants of the plan and do not depend on how many records there are."
+        f"The gradient of each record is cut to length {plan.train.max_grad_norm:.4g}{centre} before it is "
+        f"added{mean}; one that is not a finite number counts as zero. Noise is relative to this length. Steps, "
+        "sampling rate and divisor are constants of the plan and do not depend on how many records there are."
     )
 
 
@@ -112,8 +114,9 @@ def _evaluation(plan: Plan, public: PublicValidation | None) -> str:
     held_out = "On records of the sites: none. "
     if (planned := plan.evaluate) is not None:
         rounds = ", ".join(str(number) for number in planned.at)
+        of = "held-out records" if plan.unit == "record" else "one held-out record of each patient"
         held_out = (
-            f"On held-out records, after round {rounds}: counts of right and wrong answers by class, with geometric "
+            f"On {of}, after round {rounds}: counts of right and wrong answers by class, with geometric "
             f"noise, epsilon {spell_spent(planned.epsilon, 4)} each. They cost the held-out records, which are in no "
             "training step; a site that holds none out, or has spent their budget, releases no counts. "
         )
