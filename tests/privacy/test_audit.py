@@ -22,6 +22,7 @@ NOTICED_BY = {
     "nan_kept": "clipping.gradients_of_logreg",
     "accountant_reset": "ledger.epsilon_of_mlp",
     "size_dependent_rate": "neighbours.noise_scale_of_mlp",
+    "patient_by_record": "patients.gradients_of_mlp",
     "shuffled_batches": "sampling.poisson",
 }
 

@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from fedpriv_client.audit.clipping import check_clipping
-from fedpriv_client.audit.defects import DEFECTS, NanKept, Shuffled, SizeDependent, Unclipped
+from fedpriv_client.audit.defects import DEFECTS, NanKept, PatientByRecord, Shuffled, SizeDependent, Unclipped
 from fedpriv_client.audit.noise import check_no_seed
+from fedpriv_client.audit.patients import check_patients
 from fedpriv_client.audit.run import conclude
 from fedpriv_client.audit.sampling import check_sampling
 from fedpriv_client.audit.show import report, show
@@ -43,6 +44,12 @@ def test_gradients_that_are_not_bounded_are_noticed(trainer):
 @pytest.mark.parametrize("trainer", [Shuffled, SizeDependent])
 def test_samples_that_are_not_poisson_of_the_planned_rate_are_noticed(trainer):
     assert failed(check_sampling(Subject(trainer=trainer), 1000)) == {"sampling.poisson"}
+
+
+def test_a_patient_counts_once_and_one_who_does_not_is_noticed():
+    assert failed(check_patients(Subject(), 1000)) == set()
+    by_record = {"patients.gradients_of_logreg", "patients.gradients_of_mlp", "patients.centring", "patients.sampling"}
+    assert failed(check_patients(Subject(trainer=PatientByRecord), 1000)) == by_record
 
 
 def test_the_defects_have_names_of_their_own_and_the_power_is_of_every_recipe():

@@ -64,8 +64,9 @@ class GivenGradients:
         self._rows = rows
 
     def chunks(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> Iterator[FloatArray]:
-        """One chunk, shape (n, n_parameters)."""
-        yield self._rows[labels]
+        """Chunks of shape (≤ 16, n_parameters)."""
+        for start in range(0, len(labels), 16):
+            yield self._rows[labels[start : start + 16]]
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def check_clipping(subject: Subject) -> list[Check]:
     """Checks of each recipe's gradients, of the model behind them, and of the centring sum."""
     fedsgd, mlp = (one_step(subject.plan(lab_plan(recipe, _FEATURES))) for recipe in Recipe)
     return [
-        _verdict("clipping.gradients_of_logreg", _gradients(subject, fedsgd)),
-        _verdict("clipping.gradients_of_mlp", _gradients(subject, mlp)),
-        _verdict("clipping.records_of_logreg", _records(subject, fedsgd, Phase.TRAIN)),
-        _verdict("clipping.records_of_mlp", _records(subject, mlp, Phase.TRAIN)),
-        _verdict("clipping.records_of_centring", _records(subject, fedsgd, Phase.CENTRE)),
+        _within("clipping.gradients_of_logreg", _gradients(subject, fedsgd)),
+        _within("clipping.gradients_of_mlp", _gradients(subject, mlp)),
+        _within("clipping.records_of_logreg", _records(subject, fedsgd, Phase.TRAIN)),
+        _within("clipping.records_of_mlp", _records(subject, mlp, Phase.TRAIN)),
+        _within("clipping.records_of_centring", _records(subject, fedsgd, Phase.CENTRE)),
     ]
 
 
@@ -127,7 +128,7 @@ def _gradients(subject: Subject, plan: Plan) -> dict[str, float]:
             trainer = subject.trainer(plan, data, Silent(), gradients)
             return trainer.release(Phase.TRAIN, np.zeros(size), np.zeros(plan.model.n_features))
 
-        _note(moves, extreme.name, in_clips(plan, Phase.TRAIN, release(6) - release(5)))
+        moved_at_most(moves, extreme.name, in_clips(plan, Phase.TRAIN, release(6) - release(5)))
     return moves
 
 
@@ -141,23 +142,28 @@ def _records(subject: Subject, plan: Plan, phase: Phase) -> dict[str, float]:
         data = SiteData(z=extreme.row[None, :], labels=np.array([1], dtype=np.int64))
         trainer = subject.trainer(plan, data, Silent())
         for at in parameters:
-            _note(
+            moved_at_most(
                 moves, extreme.name, in_clips(plan, phase, trainer.release(phase, at, np.zeros(plan.model.n_features)))
             )
     return moves
 
 
-def _note(moves: dict[str, float], name: str, moved: FloatArray) -> None:
+def moved_at_most(moves: dict[str, float], name: str, moved: FloatArray) -> None:
     """Keep the largest norm seen under a name; what is not finite counts as the largest number there is."""
     norm = float(np.linalg.norm(moved)) if np.isfinite(moved).all() else float(_LARGEST)
     moves[name] = max(moves.get(name, 0.0), min(norm, float(_LARGEST)))
 
 
-def _verdict(name: str, moves: dict[str, float]) -> Check:
+def _within(name: str, moves: dict[str, float]) -> Check:
+    return within_the_clip(name, "no record", moves)
+
+
+def within_the_clip(name: str, who: str, moves: dict[str, float]) -> Check:
+    """The check that the largest of `moves`, in units of C by kind, is at most 1."""
     worst = max(moves, key=moves.__getitem__)
     return Check(
         name=name,
-        expects="no record moves the sum by more than C, and the sum stays finite",
+        expects=f"{who} moves the sum by more than C, and the sum stays finite",
         passed=moves[worst] <= 1.0 + ROUNDING,
-        figures={"kinds_of_record": len(moves), "worst": worst, "moved_in_units_of_C": moves[worst]},
+        figures={"kinds": len(moves), "worst": worst, "moved_in_units_of_C": moves[worst]},
     )

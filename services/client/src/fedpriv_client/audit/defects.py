@@ -128,6 +128,13 @@ class Shuffled(Trainer):
         return change
 
 
+class PatientByRecord(Trainer):
+    """Takes, clips and adds up a patient's records one by one."""
+
+    def __init__(self, plan: Plan, data: SiteData, randomness: Randomness, gradients: Gradients | None = None) -> None:
+        super().__init__(plan.model_copy(update={"unit": "record"}), data, randomness, gradients)
+
+
 class Forgetful(Site):
     """Tells the epsilon of one round, as an accountant does that is made anew for every message."""
 
@@ -168,5 +175,6 @@ DEFECTS = (
     Defect("same_noise", "the same noise in every round", lambda: Subject(randomness=SameNoise)),
     Defect("nan_kept", "gradients that are not finite are kept", lambda: Subject(trainer=NanKept)),
     Defect("size_dependent_rate", "q, steps and divisor follow the records", lambda: Subject(trainer=SizeDependent)),
+    Defect("patient_by_record", "a patient's records count one by one", lambda: Subject(trainer=PatientByRecord)),
     Defect("shuffled_batches", "a shuffle accounted as Poisson sampling", lambda: Subject(trainer=Shuffled)),
 )

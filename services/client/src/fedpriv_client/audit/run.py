@@ -22,6 +22,7 @@ from fedpriv_client.audit.canaries import CANARIES, measure
 from fedpriv_client.audit.clipping import check_clipping
 from fedpriv_client.audit.defects import DEFECTS, HALF_NOISE
 from fedpriv_client.audit.neighbours import check_neighbours
+from fedpriv_client.audit.patients import check_patients
 from fedpriv_client.audit.recomputation import check_ledger
 from fedpriv_client.audit.restart import Restarts
 from fedpriv_client.audit.subject import Subject
@@ -88,6 +89,7 @@ def check_directly(subject: Subject, *, steps: int = noise.STEPS, tables: tuple[
         *check_clipping(subject),
         *sampling.check_sampling(subject),
         *check_neighbours(subject, tables),
+        *check_patients(subject),
         *check_ledger(subject),
     ]
 

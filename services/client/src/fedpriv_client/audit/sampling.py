@@ -42,15 +42,22 @@ class NotingGradients:
 
 def check_sampling(subject: Subject, steps: int = STEPS) -> list[Check]:
     """Rate, spread and independence of the mini-batches; and that a full batch is full."""
-    return [_poisson(subject, steps), _full_batch(subject)]
+    return [poisson("sampling.poisson", *membership(subject, steps)), _full_batch(subject)]
 
 
-def membership(subject: Subject, steps: int) -> tuple[NDArray[np.bool_], float]:
-    """Which records each local step took, shape (steps or as many as were made, RECORDS), and the plan's rate."""
+def membership(
+    subject: Subject, steps: int, patients: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.bool_], float]:
+    """Which records each local step took, shape (steps or as many as were made, RECORDS), and the plan's rate.
+
+    With `patients`, shape (RECORDS,), under a plan whose unit is the patient.
+    """
     plan = subject.plan(lab_plan(Recipe.FEDAVG_MLP, _FEATURES))
     plan = plan.model_copy(update={"train": plan.train.model_copy(update={"steps": 100})})
+    if patients is not None:
+        plan = plan.model_copy(update={"unit": "patient"})
     noting = NotingGradients(plan.model.n_parameters)
-    data = SiteData(z=np.zeros((RECORDS, _FEATURES)), labels=np.arange(RECORDS))
+    data = SiteData(z=np.zeros((RECORDS, _FEATURES)), labels=np.arange(RECORDS), patients=patients)
     trainer = subject.trainer(plan, data, subject.randomness(), noting)
     for _ in range(steps // plan.train.steps):
         trainer.release(Phase.TRAIN, np.zeros(plan.model.n_parameters), np.zeros(_FEATURES))
@@ -60,24 +67,24 @@ def membership(subject: Subject, steps: int) -> tuple[NDArray[np.bool_], float]:
     return taken, plan.train.sample_rate
 
 
-def _poisson(subject: Subject, steps: int) -> Check:
-    taken, rate = membership(subject, steps)
-    n, count = RECORDS, len(taken)
+def poisson(name: str, taken: NDArray[np.bool_], rate: float) -> Check:
+    """The check that `taken`, shape (steps, units), is of independent draws with probability `rate`."""
+    count, n = taken.shape
     spread = n * rate * (1.0 - rate)
     sizes = taken.sum(axis=1)
     centred = taken - rate
-    per_record = taken.sum(axis=0)
+    per_unit = taken.sum(axis=0)
     # Each in its own standard errors; that of a variance of normal draws is √(2/degrees of freedom).
     figures = {
         "rate": (float(sizes.sum()) - count * n * rate) / math.sqrt(count * spread),
         "spread_of_sizes": (float(sizes.var(ddof=1)) / spread - 1.0) * math.sqrt((count - 1) / 2),
         "step_to_step": float((centred[:-1] * centred[1:]).sum()) / (rate * (1 - rate) * math.sqrt(n * (count - 1))),
-        "spread_over_records": (float(((per_record - count * rate) ** 2).sum()) / (count * rate * (1 - rate)) - n)
+        "spread_over_units": (float(((per_unit - count * rate) ** 2).sum()) / (count * rate * (1 - rate)) - n)
         / math.sqrt(2 * n),
     }
     return Check(
-        name="sampling.poisson",
-        expects=f"sample sizes with mean nq and variance nq(1−q), steps and records independent: within {LIMIT:g} "
+        name=name,
+        expects=f"sample sizes with mean nq and variance nq(1−q), steps and units independent: within {LIMIT:g} "
         "standard errors",
         passed=all(abs(value) <= LIMIT for value in figures.values()),
         figures={"steps": count, "planned_rate": rate, "observed_rate": float(taken.mean())} | figures,
