@@ -137,7 +137,9 @@ def show_grid(seeds: Sequence[int]) -> None:
             f"{cell.records:>4} {cell.sites:>3} {cell.epsilon:>4} {cell.nu:>6.3f} {100 * cell.mean:>6.2f}  "
             f"{100 * told.expected:.2f} ({100 * told.low:.2f}…{100 * told.high:.2f}) {'' if cell.held else 'MISSED'}"
         )
+    beyond = np.mean([cell.losses > cell.foretold.one_in_ten for cell in cells])
     print(f"{sum(cell.held for cell in cells)} of {len(cells)} cells lie in their interval")
+    print(f"{100 * beyond:.1f} % of the runs lost more than is foretold of one in ten")
 
 
 def fitted_curve(cells: Sequence[Cell]) -> FloatArray:
@@ -175,7 +177,7 @@ def show_fit() -> None:
 
 
 def show_tasks() -> None:
-    medians, held = [], []
+    medians, held, beyond = [], [], []
     for name, z, labels in tasks():
         cells: list[Cell] = []
         most = int(0.8 * len(labels))
@@ -186,6 +188,7 @@ def show_tasks() -> None:
         ratios = [cell.mean / line for cell, line in zip(cells, curve, strict=True) if 0.02 < cell.nu < 0.3]
         medians.append(np.median(ratios))
         held += [cell.held for cell in cells]
+        beyond += [np.mean(cell.losses > cell.foretold.one_in_ten) for cell in cells]
         low, middle, high = np.quantile(ratios, (0.05, 0.5, 0.95))
         print(
             f"{name:<34} times the curve: {middle:.1f} ({low:.1f}…{high:.1f}); "

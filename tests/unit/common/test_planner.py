@@ -1,6 +1,9 @@
 """`fedpriv plan`: what is foretold is what would run, fits or is refused with what would fit, and is said plainly."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,7 @@ from fedpriv_common import plan_cli
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.advice import AdviceCode, advise
 from fedpriv_common.contract import DataContract, Feature, Label, Transform, load_contract
-from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError
 from fedpriv_common.plan import Recipe, RunSettings, make_plan
 from fedpriv_common.planner import Forecast, PlanQuestion, forecast, require_affordable
 from fedpriv_common.utility import CURVE, Basis, expected_loss, noise_to_signal, nu_for_loss
@@ -46,7 +49,8 @@ def question(epsilon=1.0, contract=CONTRACT, **fields):
 def test_more_noise_never_costs_less(one, other, basis):
     less, more = (expected_loss(nu, basis) for nu in sorted((one, other)))
     assert (less.expected, less.low, less.high) <= (more.expected, more.low, more.high)
-    assert 0 <= less.low <= less.expected <= less.high <= 0.5
+    assert less.one_in_ten <= more.one_in_ten
+    assert 0 <= less.low <= less.expected <= min(less.high, less.one_in_ten) <= 0.5
 
 
 @pytest.mark.parametrize(("nu", "loss"), CURVE)
@@ -245,6 +249,13 @@ def test_the_table_has_a_row_for_every_epsilon():
     assert "%" in out
 
 
+def test_the_guide_shows_what_the_command_prints():
+    guide = (Path(__file__).parents[3] / "docs" / "how-to-plan.md").read_text()
+    shown = guide.split("$ fedpriv plan --ceiling 0.977\n")[1].split("\nThe options")[0]
+    printed = invoke("--ceiling", "0.977").output
+    assert [line.strip() for line in shown.splitlines()] == [line.strip() for line in printed.splitlines()]
+
+
 def test_json_is_the_forecast_itself():
     answer = Forecast.model_validate_json(invoke("--json", "--epsilon", "2", "--epsilons", "1,2").output)
     assert answer == forecast(question(epsilon=2.0), (1.0, 2.0))
@@ -266,6 +277,15 @@ def test_what_does_not_fit_is_shown_and_then_refused():
     assert isinstance(result.exception, FedprivError)
     assert result.exception.code is ErrorCode.BUDGET_TOO_SMALL
     assert "--epsilon 1.5" in result.exception.remedy
+
+
+def test_the_command_speaks_on_standard_error_and_exits_with_the_code_of_its_refusal():
+    command = "from fedpriv_common.cli import main; main()"
+    arguments = ["plan", "--limit", "0.5", "--epsilons", "0.5"]
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_STATUS[ErrorCode.BUDGET_TOO_SMALL]
+    assert done.stderr.startswith("BUDGET_TOO_SMALL: A run of ε 1 would bring")
+    assert "such runs" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,14 @@ def _lines(answer: Forecast) -> Iterator[tuple[str, str]]:
     yield "Steps", _steps(answer)
     utility = answer.utility
     if utility is not None:
-        measured = (
-            "measured on this table" if utility.loss.basis is Basis.MEASURED else "carried over from other tables"
-        )
+        loss = utility.loss
+        measured = "measured on this table" if loss.basis is Basis.MEASURED else "carried over from other tables"
         yield "Accuracy", f"{_loss(utility)} points below that without privacy, in the mean over runs ({measured})"
         if utility.accuracy is not None:
             yield "", f"that is {_accuracy(utility)}"
-        needed, loss = utility.records_needed, 100 * utility.acceptable_loss
-        yield "Records", f"{needed} over all sites for an expected loss of {loss:g} or less"
+        yield "", f"one run in ten loses more than {100 * loss.one_in_ten:.1f}"
+        acceptable = f"{100 * utility.acceptable_loss:g}"
+        yield "Records", f"{utility.records_needed} over all sites for an expected loss of {acceptable} or less"
     yield "Budget", _budget(answer)
     if answer.held_out.planned:
         yield "Held out", _held_out(answer.held_out)

@@ -41,8 +41,12 @@ _MEASURED_MARGIN: Final = 0.003
 #: On 19 other tasks the median loss was this much of the curve's,
 #: and 98 % of 708 means lay between these shares of it ± margins.
 _OTHER_TYPICAL: Final = 1.8
-_OTHER_LOW: Final = (0.45, 0.003)
+_OTHER_LOW: Final = (0.45, -0.003)
 _OTHER_HIGH: Final = (4.0, 0.015)
+#: One run in ten loses more than margin + share of the curve: 9.9 % of 12,000 runs on the measured table did, 9.4 % of
+#: 7,440 on other tasks. A run is judged on a held-out fifth, whose own chance is in this.
+_MEASURED_ONE_IN_TEN: Final = (1.8, 0.009)
+_OTHER_ONE_IN_TEN: Final = (2.5, 0.02)
 #: A two-class model cannot lose more than half: then it is a coin.
 _MOST: Final = 0.5
 
@@ -57,9 +61,10 @@ class Basis(StrEnum):
 
 
 class AccuracyLoss(BaseModel):
-    """Accuracy lost against the non-private ceiling, as a fraction, in the mean over splits and noise.
+    """Accuracy lost against the non-private ceiling, as a fraction.
 
-    One run is one draw: it scatters around the mean, the more the larger the loss.
+    `expected`, with its interval, is the mean over splits and noise. A run is one draw of both and scatters around it:
+    one run in ten loses more than `one_in_ten`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +72,7 @@ class AccuracyLoss(BaseModel):
     expected: Annotated[float, Field(ge=0, le=1)]
     low: Annotated[float, Field(ge=0, le=1)]
     high: Annotated[float, Field(ge=0, le=1)]
+    one_in_ten: Annotated[float, Field(ge=0, le=1)]
     basis: Basis
 
 
@@ -79,18 +85,23 @@ def expected_loss(nu: float, basis: Basis) -> AccuracyLoss:
     """The loss to expect at ν, with the interval in which its mean over splits lies."""
     curve = _curve(nu)
     if basis is Basis.MEASURED:
-        expected = curve
-        low = (1 - _MEASURED_SHARE) * curve - _MEASURED_MARGIN
-        high = (1 + _MEASURED_SHARE) * curve + _MEASURED_MARGIN
+        typical, tail = 1.0, _MEASURED_ONE_IN_TEN
+        lowest, highest = (1 - _MEASURED_SHARE, -_MEASURED_MARGIN), (1 + _MEASURED_SHARE, _MEASURED_MARGIN)
     else:
-        expected = _OTHER_TYPICAL * curve
-        low = _OTHER_LOW[0] * curve - _OTHER_LOW[1]
-        high = _OTHER_HIGH[0] * curve + _OTHER_HIGH[1]
-    # Beyond the last point nothing was measured, so there the interval is open to a coin.
-    if nu > CURVE[-1][0]:
-        high = _MOST
-    expected, low, high = (min(max(value, 0.0), _MOST) for value in (expected, low, high))
-    return AccuracyLoss(expected=expected, low=low, high=high, basis=basis)
+        typical, tail = _OTHER_TYPICAL, _OTHER_ONE_IN_TEN
+        lowest, highest = _OTHER_LOW, _OTHER_HIGH
+
+    def at(share: float, margin: float) -> float:
+        return min(max(share * curve + margin, 0.0), _MOST)
+
+    return AccuracyLoss(
+        expected=at(typical, 0.0),
+        low=at(*lowest),
+        # Beyond the last point nothing was measured, so there the interval is open to a coin.
+        high=_MOST if nu > CURVE[-1][0] else at(*highest),
+        one_in_ten=at(*tail),
+        basis=basis,
+    )
 
 
 def nu_for_loss(loss: float, basis: Basis) -> float:
