@@ -2,8 +2,8 @@
 
 Every figure is a median over rounds in which each operation is done once on each ledger, beside one bare SQLite insert
 with fsync in the same folder: what the machine does meanwhile hits all of them alike, so their ratios mean something.
-S3 is the emulator on this machine, which looks through a whole bucket to list the end of it: its figures show how many
-requests a step takes, not what AWS answers.
+S3 is the emulator on this machine, which goes through all of a ledger's keys to list the last one: its figures show
+how many requests a step takes, not what AWS answers.
 
     python -m tests.bench.ledger [--rounds 100]
 """
