@@ -300,7 +300,7 @@ def test_a_site_that_never_answered_the_close_is_shown_unsigned_and_refused_unle
 @pytest.mark.parametrize(
     ("version", "held", "state", "words"),
     [
-        (CODE_VERSION, True, State.OK, "passed on 2026-01-02, 1 checks"),
+        (CODE_VERSION, True, State.OK, "passed on 2026-01-02, 1 checks, without its test of itself"),
         ("0.0.1", True, State.FAILED, "of version 0.0.1"),
         (CODE_VERSION, False, State.FAILED, "it failed: noise.deviation"),
     ],

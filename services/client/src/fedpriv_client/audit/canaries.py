@@ -33,7 +33,7 @@ QUICK_CANARIES = 4_000
 #: Of the two bounds of a recipe together, by Bonferroni. A correct site is accused once in 50,000 audits.
 CONFIDENCE = 0.99999
 
-#: Far above every clip, so that a missing one shows.
+#: Far above every clip and what preprocessing lets through, so that a missing clip shows.
 _SIZE = 1e6
 #: Columns of the tables; more canaries than coordinates are spread over several sites.
 _FEATURES = {Recipe.FEDSGD_LOGREG: 400, Recipe.FEDAVG_MLP: 30}
@@ -80,12 +80,11 @@ def collect_scores(subject: Subject, recipe: Recipe, canaries: int = CANARIES) -
 def _one_site(subject: Subject, plan: Plan, recipe: Recipe, count: int) -> Scores:
     included = SystemRandomness().uniform(count) < 0.5
     present = np.flatnonzero(included)
+    z = np.zeros((len(present), plan.model.n_features))
     if recipe is Recipe.FEDSGD_LOGREG:
-        z = np.zeros((len(present), plan.model.n_features))
         z[np.arange(len(present)), present] = _SIZE
         data, gradients = SiteData(z=z, labels=np.zeros(len(present), dtype=np.int64)), None
     else:
-        z = np.zeros((len(present), plan.model.n_features))
         data, gradients = SiteData(z=z, labels=present), DiracGradients(plan.model.n_parameters)
     with lab_site(subject, plan, data, gradients=gradients) as site:
         site.admit()

@@ -312,4 +312,5 @@ def _audit(part: SitePart) -> Finding:
     if audit.verdict == "failed":
         return Finding(what, State.FAILED, f"it failed: {', '.join(audit.failures())}")
     fault = "" if audit.code_version == part.software.code_version else f"it is of version {audit.code_version}"
-    return _finding(what, fault, f"passed on {audit.at:%Y-%m-%d}, {len(audit.checks)} checks")
+    itself = "without its test of itself" if audit.quick else f"{len(audit.defects)} seeded defects noticed"
+    return _finding(what, fault, f"passed on {audit.at:%Y-%m-%d}, {len(audit.checks)} checks, {itself}")
