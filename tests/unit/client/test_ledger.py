@@ -366,6 +366,26 @@ def test_a_former_holder_of_the_ledger_writes_nothing(place):
     assert theirs.commit("A", 0, Phase.CENTRE, "q", b"bytes") == b"bytes"
 
 
+def test_an_approval_reaches_the_holder_from_a_command_that_holds_nothing(place):
+    """The command claims nothing, so the holder is shut out neither then nor later; the last word counts."""
+    store = place.create()
+    site = Ledger.begin(store, place.marker(), IDENTITY)
+    store.claim(1)
+
+    def ask():
+        site.admit("A", PLAN, "policy", epsilon_limit=8.0, delta=DELTA, needs_approval=True)
+
+    assert refusal_of(ask) is Refusal.APPROVAL_NEEDED
+    place.open().approve("A", PLAN.digest(), granted=False, by="me")
+    assert refusal_of(ask) is Refusal.POLICY_REFUSED
+    place.open().approve("A", OTHER_PLAN.digest(), granted=True, by="me")
+    assert refusal_of(ask) is Refusal.POLICY_REFUSED, "of another plan"
+    place.open().approve("A", PLAN.digest(), granted=True, by="me")
+    ask()
+    assert site.reserve("A", 0, Phase.CENTRE, "q") == Reserved()
+    assert not site.shut_out()
+
+
 def test_a_former_holder_does_not_even_repeat_what_it_committed(place):
     place.begin()
     former, holder = place.store(), place.store()
