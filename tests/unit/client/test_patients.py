@@ -13,6 +13,7 @@ from fedpriv_client.data.site_data import NOBODY, Records, SiteData, load_site_d
 from fedpriv_client.privacy.policy import Policy, load_policy
 from fedpriv_client.privacy.randomness import BenchmarkRandomness
 from fedpriv_client.privacy.release import clip, noisy_sum
+from fedpriv_client.privacy.review import describe
 from fedpriv_client.privacy.units import by_unit, unit_means
 from fedpriv_client.training import Trainer
 from fedpriv_common.contract import DataContract
@@ -281,6 +282,18 @@ def test_a_policy_of_patients_needs_them_declared(tmp_path):
     with pytest.raises(FedprivError, match="line 2, min_nominal_size: 300 is more than the 230 patients") as raised:
         load_policy(path, OF_PATIENTS)
     assert raised.value.code is ErrorCode.BAD_POLICY
+
+
+def test_a_person_who_approves_is_told_whom_it_protects_and_how_far(tmp_path):
+    on_disk = of_patients(tmp_path, Policy(approval=True))
+    site, shown = on_disk.start(), {}
+    for unit, run_id in (("record", "01J9ZZZZZZZZZZZZZZZZZZZZZA"), ("patient", "01J9ZZZZZZZZZZZZZZZZZZZZZB")):
+        site.handle(admission(make_plan(RunSettings(unit=unit), OF_PATIENTS), run_id))
+        with on_disk.ledger.reading() as history:
+            shown[unit] = describe(on_disk.requests.find(run_id), history, on_disk.policy, OF_PATIENTS)
+    assert "This run: ε 6.17 for a patient with 5 records." in shown["record"]
+    assert "adding or removing one patient with all their records" in shown["patient"]
+    assert "note" not in shown["patient"]
 
 
 def test_a_person_is_told_what_one_record_does_not_protect():

@@ -54,9 +54,10 @@ def _release(release: Release, unit: str) -> str:
     """One kind of message that leaves the site, as what it is."""
     of = "features" if release.phase is Phase.CENTRE else "gradients"
     sampled = "" if release.sample_rate == 1.0 else f" of {release.steps} samples of {release.sample_rate:.1%} each"
+    mean = "" if unit == "record" else ", the mean of a patient's taken"
     return (
-        f"{_count(release.rounds, 'noisy sum')} of the {unit}s' {of}{sampled}: each {unit} cut to length "
-        f"{release.max_grad_norm:.3g}, noise of {release.noise_multiplier:.3g} times that"
+        f"{_count(release.rounds, 'noisy sum')} of the {unit}s' {of}{sampled}: each record cut to length "
+        f"{release.max_grad_norm:.3g}{mean}, noise of {release.noise_multiplier:.3g} times that length"
     )
 
 
