@@ -28,15 +28,14 @@ class Storage:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bucket is for, as far as its policy minds: which keys are written once, which never deleted."""
+    """What a bucket is for, and which of its keys are written once and never deleted."""
 
     what: str
-    written_once: str
     kept: str
 
 
-RECORDS = Contents("records, checkpoints and models of training runs", "v1/runs/*/records/*", "v1/*")
-LEDGERS = Contents("privacy ledgers", "*", "*")
+RECORDS = Contents("records, checkpoints, models and statements of training runs", "v1/*")
+LEDGERS = Contents("privacy ledgers", "*")
 
 
 def provision_storage(bucket: str, alias: str, contents: Contents = RECORDS) -> Storage:
@@ -75,7 +74,7 @@ def bucket_policy(
             "Effect": "Deny",
             "Principal": "*",
             "Action": "s3:PutObject",
-            "Resource": f"{arn}/{contents.written_once}",
+            "Resource": f"{arn}/{contents.kept}",
             "Condition": {"Null": {"s3:if-none-match": "true"}},
         },
         {
