@@ -1,10 +1,12 @@
 """The audit notices what it is for; whole audits are run by `make audit` and tests/privacy."""
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import fedpriv_client
 from fedpriv_client.audit.clipping import check_clipping
 from fedpriv_client.audit.defects import DEFECTS, NanKept, PatientByRecord, Shuffled, SizeDependent, Unclipped
 from fedpriv_client.audit.noise import check_no_seed
@@ -55,6 +57,16 @@ def test_a_patient_counts_once_and_one_who_does_not_is_noticed():
 def test_the_defects_have_names_of_their_own_and_the_power_is_of_every_recipe():
     assert len({defect.name for defect in DEFECTS}) == len(DEFECTS)
     assert DEFECTS[0].measured_on == tuple(Recipe)
+
+
+def test_nothing_that_serves_imports_the_audit_or_its_defects():
+    root = Path(fedpriv_client.__file__).parent
+    importing = {
+        path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*.py") if path.name != "defects.py"
+    }
+    assert [name for name, text in importing.items() if "audit.defects" in text] == ["audit/run.py"]
+    outside = [name for name, text in importing.items() if "client.audit" in text and not name.startswith("audit/")]
+    assert outside == ["cli.py"]
 
 
 @pytest.mark.parametrize(
