@@ -46,11 +46,11 @@ audit: .venv/.ready ## does the code keep its claim? Noise, clipping, canaries, 
 
 test: setup ## every test that needs no Docker
 	@scripts/require-chromium
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadscope
 	@cd dashboard && npm test --silent
 
 test-privacy: setup ## the slow proofs: accountants against each other, kills, rollbacks, neighbours, noise, the planner's word
-	@$(BIN)/pytest tests/privacy --timeout 600
+	@$(BIN)/pytest tests/privacy -n 2 --dist loadscope --timeout 600
 
 test-containers: .venv/.ready ## the product as containers, on a real engine: faults, scaling, hardening
 	@scripts/require-docker

@@ -103,7 +103,7 @@ def test_a_request_is_answered_and_nothing_else_is_fetched(hub: Hub, place: Plac
             place.online(link)
             for number in (1, 2, 3):
                 reply = link.ask(place.site, request(number))
-                assert reply == {"code": "OK", "payload": expected_payload(number), "facts": ""}
+                assert reply == {"code": "OK", "payload": expected_payload(number), "facts": "", "part": ""}
         assert link.asked_for() - {""} <= ALLOWED
 
 
@@ -115,7 +115,7 @@ def test_evaluate_and_query_messages_are_answered_alike(shared: SuperLink, place
 
 def test_an_exception_reaches_the_server_as_a_code_only(shared: SuperLink, place: Place, site: SiteProcess) -> None:
     reply = shared.ask(place.site, request(FAILS))
-    assert reply == {"code": "INTERNAL", "payload": b"", "facts": ""}
+    assert reply == {"code": "INTERNAL", "payload": b"", "facts": "", "part": ""}
     assert SECRET in site.log
     assert shared.ask(place.site, request(2))["code"] == "OK"
 
@@ -153,7 +153,7 @@ def _foreign() -> dict[str, tuple[object, str, str]]:
 def test_foreign_content_is_refused_and_the_site_goes_on(shared: SuperLink, place: Place, site: SiteProcess) -> None:
     for name, (records, message_type, code) in _foreign().items():
         reply = shared.reply(shared.send(place.site, records, message_type))
-        assert reply == {"code": code, "payload": b"", "facts": ""}, name
+        assert reply == {"code": code, "payload": b"", "facts": "", "part": ""}, name
     assert shared.ask(place.site, request(2))["code"] == "OK"
     assert "Traceback" not in site.log
 
