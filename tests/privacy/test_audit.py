@@ -47,12 +47,12 @@ def test_a_poisson_plan_read_as_gaussian_is_never_above_its_epsilon():
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_each_defect_is_noticed_by_the_check_that_is_meant_for_it(defect):
-    checks = check_directly(defect.subject(), steps=200, tables=("one more", "infinite"))
+    checks = check_directly(defect.subject(), noisy_steps=200, samples=1000, tables=("one more", "infinite"))
     assert NOTICED_BY[defect.name] in {check.name for check in checks if not check.passed}
 
 
 def test_the_code_of_sites_passes_the_same_checks():
-    checks = check_directly(Subject(), steps=200, tables=("one more", "infinite"))
+    checks = check_directly(Subject(), noisy_steps=200, samples=1000, tables=("one more", "infinite"))
     assert [check.name for check in checks if not check.passed] == []
     assert set(NOTICED_BY.values()) <= {check.name for check in checks}
 

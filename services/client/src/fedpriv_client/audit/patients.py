@@ -26,8 +26,8 @@ from fedpriv_common.plan import Phase, Plan, Recipe
 
 FloatArray = NDArray[np.float64]
 
-#: Records of the patient who is added: alone, within one chunk of gradients, over several.
-_RECORDS = (1, 3, 40)
+#: Records of the patient who is added: within one chunk of gradients, and over several.
+_RECORDS = (2, 40)
 _FEATURES, _OTHERS = 12, 6
 #: Records of each patient where samples are looked at.
 _EACH = 4

@@ -5,6 +5,7 @@ Nothing of fedpriv's accounting is used here: an event is made of each line, and
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import dp_accounting
@@ -108,12 +109,19 @@ def _planned(plan: Plan) -> list[tuple[Any, ...]]:
 
 
 def _epsilon(entries: list[dict[str, Any]], delta: float) -> float:
+    released = (entry for entry in entries if entry["mechanism"] == "gaussian")
+    return _composed(
+        tuple((entry["noise_multiplier"], entry["sample_rate"], entry["steps"]) for entry in released), delta
+    )
+
+
+@cache  # most defects leave the entries as they are
+def _composed(released: tuple[tuple[float, float, int], ...], delta: float) -> float:
+    """Epsilon at delta of Gaussian releases, each of (σ, q, steps), by the library alone."""
     accountant = pld.PLDAccountant()
-    for entry in entries:
-        if entry["mechanism"] != "gaussian":
-            continue
-        event = dp_accounting.GaussianDpEvent(entry["noise_multiplier"])
-        if entry["sample_rate"] < 1.0:
-            event = dp_accounting.PoissonSampledDpEvent(entry["sample_rate"], event)
-        accountant.compose(event, entry["steps"])
+    for noise_multiplier, sample_rate, steps in released:
+        event = dp_accounting.GaussianDpEvent(noise_multiplier)
+        if sample_rate < 1.0:
+            event = dp_accounting.PoissonSampledDpEvent(sample_rate, event)
+        accountant.compose(event, steps)
     return float(accountant.get_epsilon(delta))

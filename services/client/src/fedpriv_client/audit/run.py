@@ -34,7 +34,7 @@ from fedpriv_common.plan import Recipe
 #: What each process takes, and how many there are: one for each core that sites are given.
 MEMORY_MB, PROCESSES = 400, 2
 #: For code with a defect the same checks take fewer steps: what they look for is larger than what they must not miss.
-_DEFECT_STEPS = 200
+_DEFECT_NOISY_STEPS, _DEFECT_SAMPLES = 200, 1000
 _DEFECT_NEIGHBOURS = ("one more", "outlier of 1e6", "infinite", "empty label", "no records")
 _SOFTWARE = ("torch", "opacus", "numpy", "scipy", "dp-accounting")
 
@@ -82,14 +82,20 @@ def run_audit(
     )
 
 
-def check_directly(subject: Subject, *, steps: int = noise.STEPS, tables: tuple[str, ...] | None = None) -> list[Check]:
+def check_directly(
+    subject: Subject,
+    *,
+    noisy_steps: int = noise.STEPS,
+    samples: int = sampling.STEPS,
+    tables: tuple[str, ...] | None = None,
+) -> list[Check]:
     """The checks that need no statistics of canaries; by default as the audit runs them on the code of sites."""
     return [
-        *noise.check_noise(subject, steps),
+        *noise.check_noise(subject, noisy_steps),
         *check_clipping(subject),
-        *sampling.check_sampling(subject),
+        *sampling.check_sampling(subject, samples),
         *check_neighbours(subject, tables),
-        *check_patients(subject),
+        *check_patients(subject, samples),
         *check_ledger(subject),
     ]
 
@@ -98,7 +104,9 @@ def try_defect(name: str) -> tuple[SeededDefect, list[Bound]]:
     """Which checks notice the defect of that name, and the bounds of those recipes where one is measured."""
     (defect,) = (defect for defect in DEFECTS if defect.name == name)
     subject = defect.subject()
-    checks = check_directly(subject, steps=_DEFECT_STEPS, tables=_DEFECT_NEIGHBOURS)
+    checks = check_directly(
+        subject, noisy_steps=_DEFECT_NOISY_STEPS, samples=_DEFECT_SAMPLES, tables=_DEFECT_NEIGHBOURS
+    )
     bounds = [measure(subject, recipe) for recipe in defect.measured_on]
     # The least telling recipe counts: where a bound can see a defect it must see it in all of them.
     weakest = min(bounds, key=lambda bound: bound.bound - bound.claim, default=None)
