@@ -78,7 +78,7 @@ def entries(count: int) -> Iterator[bytes]:
                 )
         yield body(Close, run_id=run_id)
 
-    yield body(Genesis, nonce=secrets.token_hex(16), **vars(IDENTITY))
+    yield body(Genesis, **vars(IDENTITY))
     number = 0
     while True:
         for each in run(number):

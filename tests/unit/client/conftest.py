@@ -32,7 +32,7 @@ class SiteOnDisk:
     def __init__(self, folder, policy=None, data=None, contract=CONTRACT):
         self.contract = contract
         self.ledger_path, self.marker = folder / "ledger.db", folder / "marker.json"
-        self.policy = policy or Policy()
+        self.policy = policy or Policy(min_reply_ms=0)
         self.data = data or records()
         self.trained = []
         self.requests = RunRequests(folder / "state", "https://hub:8080")

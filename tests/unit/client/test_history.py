@@ -13,7 +13,7 @@ CHARGE = {"run_id": "A", "request_digest": "q", "policy_digest": "p", "state": "
 def written(*entries):
     """The history of the entries, chained as a ledger would."""
     history = History()
-    for kind, fields in ((Genesis, {"nonce": "n", **vars(IDENTITY)}), *entries):
+    for kind, fields in ((Genesis, vars(IDENTITY)), *entries):
         entry = kind(seq=history.seq + 1, prev_hash=history.head, at=now(), **fields)
         history.apply(entry.seq, entry.body())
     return history

@@ -1,11 +1,14 @@
 """The border: what a site answers, what it refuses, and what that costs."""
 
+import itertools
+import json
 import math
 import time
 
 import numpy as np
 import pytest
 
+from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_client.privacy.policy import Policy
 from fedpriv_common.accounting import epsilon, pld_epsilon
 from fedpriv_common.errors import Refusal
@@ -119,7 +122,7 @@ def test_hostile_requests_get_a_fixed_refusal_and_cost_nothing(on_disk, name):
 def test_huge_parameters_get_a_bounded_answer(on_disk):
     site = on_disk.start()
     site.handle(admission(PLAN))
-    reply = site.handle(release(PLAN, 1, "train", parameters=encode_array(np.full(PARAMETERS, 1e300))))
+    reply = site.handle(release(PLAN, 1, "train", parameters=encode_array(np.full(PARAMETERS, 1e6))))
     released = decode_array(reply.payload, PARAMETERS)
     assert np.linalg.norm(released) < 60 * 0.1 + 12 * PLAN.train.noise_multiplier * 0.1
 
@@ -130,6 +133,61 @@ def test_the_same_round_asked_differently_is_refused_after_a_restart(on_disk):
     site.handle(release(PLAN, 1, "train"))
     other = release(PLAN, 1, "train", parameters=encode_array(np.ones(PARAMETERS)))
     assert refused(on_disk.start(), other) == Refusal.REQUEST_CHANGED
+
+
+def test_a_model_of_the_servers_own_size_is_refused(on_disk):
+    """Its size would choose at how many records the site runs out of memory."""
+    plan = plan_of(recipe="fedavg-mlp")
+    larger = plan.model_copy(update={"model": plan.model.model_copy(update={"hidden": 4096})})
+    assert refused(on_disk.start(), admission(larger)) == Refusal.BAD_REQUEST
+
+
+def test_a_stricter_policy_holds_for_runs_that_were_admitted_before(on_disk):
+    on_disk.start().handle(admission(PLAN))
+    on_disk.policy = Policy(recipes=("fedavg-mlp",), min_reply_ms=0)
+    assert refused(on_disk.start(), release(PLAN, 0, "centre")) == Refusal.POLICY_REFUSED
+
+
+def test_rounds_asked_out_of_order_are_told_at_what_they_cost(on_disk):
+    site = on_disk.start()
+    site.handle(admission(PLAN))
+    facts = [site.handle(release(PLAN, number, "train")).facts for number in (3, 1)]
+    with on_disk.ledger.reading() as history:
+        cost = epsilon(history.charged(), 1e-5)
+    assert facts[-1].epsilon_run == facts[-1].epsilon_spent == cost
+    closed = site.handle(Request(operation=Operation.CLOSE, run_id=RUN)).facts
+    assert closed.epsilon_run == closed.epsilon_spent == closed.epsilon_planned == cost
+
+
+def test_nothing_tells_when_an_entry_was_written(on_disk):
+    """An entry's hash crosses the border: its time must not be found by trying every microsecond."""
+    site = on_disk.start()
+    site.handle(admission(PLAN))
+    site.handle(release(PLAN, 0, "centre"))
+    entries = [json.loads(body) for _, body in SqliteStore.open(on_disk.ledger_path).read(-1)]
+    assert len({entry["salt"] for entry in entries}) == len(entries) == 4
+    assert all(len(entry["salt"]) == 32 for entry in entries)
+
+
+@pytest.mark.parametrize(("took", "waits"), [(0.03, 0.02), (0.12, 0.03)])
+def test_an_answer_comes_at_a_whole_multiple_of_the_public_time(on_disk, monkeypatch, took, waits):
+    on_disk.policy = Policy(min_reply_ms=50)
+    site, slept = on_disk.start(), []
+    monkeypatch.setattr("fedpriv_client.site.time.sleep", slept.append)
+    monkeypatch.setattr("fedpriv_client.site.time.monotonic", itertools.count(1.0, took).__next__)
+    for request in (admission(PLAN), release(PLAN, 0, "centre"), release(PLAN, 40, "train")):
+        site.handle(request)
+    assert slept == [pytest.approx(waits, abs=1e-9)] * 3
+
+
+@pytest.mark.parametrize("field", ["parameters", "centre"])
+def test_values_that_no_model_of_ours_has_are_refused(on_disk, field):
+    site = on_disk.start()
+    site.handle(admission(PLAN))
+    size, beyond = (PARAMETERS, 1.1e6) if field == "parameters" else (30, 1.1)
+    request = release(PLAN, 1, "train", **{field: encode_array(np.full(size, beyond))})
+    assert refused(site, request) == Refusal.BAD_PARAMETERS
+    assert list(on_disk.ledger.export()) == []
 
 
 def test_an_answer_takes_at_least_the_public_time(on_disk):

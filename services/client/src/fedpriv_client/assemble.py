@@ -12,7 +12,6 @@ from fedpriv_client.privacy.ledger.ledger import Ledger, LedgerIdentity
 from fedpriv_client.privacy.ledger.opening import open_marker, open_store
 from fedpriv_client.privacy.part import Signatory
 from fedpriv_client.privacy.policy import Policy, load_policy
-from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.settings import SiteSettings
 from fedpriv_client.site import Releases, Site
@@ -86,9 +85,9 @@ def assemble(
     )
 
     def make_trainer(plan: Plan) -> Releases:
-        from fedpriv_client.training import Trainer  # torch takes seconds to import
+        from fedpriv_client.training import private_trainer  # torch takes seconds to import
 
-        return Trainer(plan, data, SystemRandomness())
+        return private_trainer(plan, data)
 
     requests = RunRequests(settings.state_dir, settings.server)
     audit = None if settings.audit is None else load_own_audit(settings.audit)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,9 +26,19 @@ from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import Refusal, RefusalError
-from fedpriv_common.plan import APP, Phase, Plan
+from fedpriv_common.plan import APP, Phase, Plan, model_of
 from fedpriv_common.statement.schema import Timing
-from fedpriv_common.wire import OK, Operation, Reply, Request, SiteFacts, decode_array, encode_array
+from fedpriv_common.wire import (
+    MOST_CENTRE,
+    MOST_PARAMETER,
+    OK,
+    Operation,
+    Reply,
+    Request,
+    SiteFacts,
+    decode_array,
+    encode_array,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +88,7 @@ class Site:
 
     def handle(self, request: Request) -> Reply:
         """Answer a request. A refusal becomes its code; its detail goes to the local log and no further."""
+        started = time.monotonic()
         try:
             return self._answer(request)
         except RefusalError as refusal:
@@ -91,6 +103,21 @@ class Site:
                 },
             )
             return Reply(code=refusal.refusal)
+        finally:
+            self._hold_back(request, time.monotonic() - started)
+
+    def _hold_back(self, request: Request, took_s: float) -> None:
+        """Wait for a whole multiple of a public time: when an answer comes must not tell how much was worked on."""
+        releases = request.operation is Operation.RELEASE
+        minimum_ms = self._policy.min_reply_ms
+        if releases and self._run is not None and self._run[0] == request.run_id:
+            minimum_ms = max(minimum_ms, self._run[1].plan.min_reply_ms)
+        minimum_s = minimum_ms / 1000
+        if releases and took_s > minimum_s:
+            self._overran[request.run_id] += 1
+            log.warning("reply_overran", extra={"run_id": request.run_id, "round": request.round})
+        if minimum_s > 0:
+            time.sleep(math.ceil(took_s / minimum_s) * minimum_s - took_s)
 
     def _answer(self, request: Request) -> Reply:
         if request.app != APP:
@@ -140,26 +167,17 @@ class Site:
         self._requests.drop(request.run_id)
 
     def _release(self, request: Request) -> Reply:
-        started = time.monotonic()
         run = self._serving(request.run_id)
         if request.plan_digest != run.plan.digest():
             raise RefusalError(Refusal.REQUEST_CHANGED, "the run was admitted with another plan")
         planned_release(run.plan, request.round, request.phase)
         # Arrays are checked before the reservation: what is refused here has cost nothing.
         needs_model = request.phase is not Phase.CENTRE
-        parameters = decode_array(request.parameters, run.plan.model.n_parameters if needs_model else 0)
+        parameters = decode_array(request.parameters, run.plan.model.n_parameters if needs_model else 0, MOST_PARAMETER)
         has_centre = needs_model and run.plan.centre is not None
-        centre = decode_array(request.centre, run.plan.model.n_features if has_centre else 0)
+        centre = decode_array(request.centre, run.plan.model.n_features if has_centre else 0, MOST_CENTRE)
         payload = self._charged(request, lambda: run.trainer.release(request.phase, parameters, centre))
-        facts = self._facts(request.run_id)
-        # The time of an answer must not tell how many records were worked on.
-        remaining = run.plan.min_reply_ms / 1000 - (time.monotonic() - started)
-        if remaining > 0:
-            time.sleep(remaining)
-        else:
-            self._overran[request.run_id] += 1
-            log.warning("reply_overran", extra={"run_id": request.run_id, "round": request.round})
-        return Reply(code=OK, payload=payload, facts=facts)
+        return Reply(code=OK, payload=payload, facts=self._facts(request.run_id))
 
     def _charged(self, request: Request, compute: Callable[[], FloatArray]) -> bytes:
         """The bytes to send: what was committed for this request before, or what is computed now, once charged.
@@ -196,6 +214,8 @@ class Site:
             if known is None:
                 raise RefusalError(Refusal.NOT_ADMITTED, f"run {run_id} was not admitted")
             plan = known.admit.plan
+            # The policy may have become stricter since, and with it what the site still does for an open run.
+            self._policy.check(plan, self._contract)
             self._run = (run_id, _Run(plan, self._make_trainer(plan)))
         return self._run[1]
 
@@ -218,9 +238,9 @@ class Site:
 
 
 def _check_shape(plan: Plan, contract: DataContract) -> None:
-    """Refuse a plan whose model does not fit the contract, before it can fail in training."""
-    model = plan.model
-    if model.n_features != contract.n_features or model.n_classes != len(contract.label.classes):
+    """Refuse a plan whose model is not the recipe's own: a server that chose its size would choose at how many records
+    a site runs out of memory."""
+    if plan.model != model_of(plan.recipe, contract):
         raise RefusalError(Refusal.BAD_REQUEST, "the plan's model does not fit the data contract")
     try:
         size = contract.nominal(plan.unit)

@@ -18,9 +18,10 @@ from opacus import GradSampleModule
 from torch import Tensor, nn
 
 from fedpriv_client.data.site_data import SiteData
-from fedpriv_client.privacy.randomness import Randomness
+from fedpriv_client.privacy.randomness import Randomness, SystemRandomness
 from fedpriv_client.privacy.release import clip, noisy_sum
 from fedpriv_client.privacy.units import UnitRecords, by_unit, unit_means
+from fedpriv_client.rowwise import RowLinear, rows_within
 from fedpriv_common.confusion import confusion_matrix
 from fedpriv_common.model import ModelKind, ModelSpec, inputs
 from fedpriv_common.plan import Phase, Plan, Recipe
@@ -31,8 +32,8 @@ warnings.filterwarnings("ignore", message="Full backward hook is firing when gra
 
 FloatArray = NDArray[np.float64]
 
-#: Records whose gradients are held in memory at once.
-_CHUNK = 1024
+#: Most records whose gradients are held in memory at once, and most bytes of them.
+_CHUNK, _CHUNK_BYTES = 1024, 8 * 2**20
 
 
 class Gradients(Protocol):
@@ -130,6 +131,11 @@ class Trainer:
         return change
 
 
+def private_trainer(plan: Plan, data: SiteData) -> Trainer:
+    """The trainer that a site runs, and the one that an audit starts from: its noise is the operating system's."""
+    return Trainer(plan, data, SystemRandomness())
+
+
 class PerRecordGradients:
     """Gradients of the cross-entropy (nats) of each record, in float64."""
 
@@ -141,8 +147,9 @@ class PerRecordGradients:
     def chunks(self, parameters: FloatArray, features: FloatArray, labels: NDArray[np.int64]) -> Iterator[FloatArray]:
         """Gradients at `parameters` in chunks of shape (≤ 1024, n_parameters); zero for unlabelled records."""
         self._load(parameters)
-        for start in range(0, len(labels), _CHUNK):
-            yield self._compute(features[start : start + _CHUNK], labels[start : start + _CHUNK])
+        rows = rows_within(self._spec.n_parameters, _CHUNK_BYTES, _CHUNK)
+        for start in range(0, len(labels), rows):
+            yield self._compute(features[start : start + rows], labels[start : start + rows])
 
     def _load(self, parameters: FloatArray) -> None:
         with torch.no_grad():
@@ -163,12 +170,10 @@ class PerRecordGradients:
 def _torch_module(spec: ModelSpec) -> nn.Module:
     match spec.kind:
         case ModelKind.LOGREG:
-            return nn.Linear(spec.n_features + 1, spec.shapes[0][0], bias=False, dtype=torch.float64)
+            return RowLinear(spec.n_features + 1, spec.shapes[0][0], bias=False)
         case ModelKind.MLP:
             return nn.Sequential(
-                nn.Linear(spec.n_features, spec.hidden, dtype=torch.float64),
-                nn.ReLU(),
-                nn.Linear(spec.hidden, spec.n_classes, dtype=torch.float64),
+                RowLinear(spec.n_features, spec.hidden), nn.ReLU(), RowLinear(spec.hidden, spec.n_classes)
             )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc
 
-from fedpriv_common.model import ModelSpec, predict_probabilities
+from fedpriv_common.model import ModelSpec, predict_scores
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -52,7 +52,7 @@ def confusion_matrix(
     counts = np.zeros((spec.n_classes, spec.n_classes), dtype=np.int64)
     # Parameters come from the server: where they overflow, a record still falls into one cell.
     with np.errstate(over="ignore", invalid="ignore"):
-        predicted = predict_probabilities(spec, parameters, centre, z).argmax(axis=1)
+        predicted = predict_scores(spec, parameters, centre, z).argmax(axis=1)
     labelled = labels >= 0
     np.add.at(counts, (labels[labelled], predicted[labelled]), 1)
     return counts

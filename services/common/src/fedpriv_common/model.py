@@ -80,18 +80,31 @@ def inputs(z: FloatArray, centre: FloatArray) -> FloatArray:
     return np.hstack([z - centre, np.full((z.shape[0], 1), BIAS_FEATURE)])
 
 
-def predict_probabilities(spec: ModelSpec, parameters: FloatArray, centre: FloatArray, z: FloatArray) -> FloatArray:
-    """Class probabilities, shape (n, n_classes), of standardised features z, shape (n, d)."""
+def row_by_row(rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """rows·weightsᵀ, shape (n, k), for rows (n, d) and weights (k, d); row i of it depends on row i alone, to the bit.
+
+    Matrix kernels add up the last rows of a batch in another order, so that one record more changes others' scores.
+    """
+    rows = np.ascontiguousarray(rows, dtype=np.float64)
+    return np.stack([(rows * weight).sum(axis=1) for weight in weights], axis=1)
+
+
+def predict_scores(spec: ModelSpec, parameters: FloatArray, centre: FloatArray, z: FloatArray) -> FloatArray:
+    """Scores before softmax, shape (n, n_classes), of standardised features z, shape (n, d)."""
     match spec.kind:
         case ModelKind.LOGREG:
             (weights,) = spec.unflatten(parameters)
-            scores = inputs(z, centre) @ weights.T
-            if spec.n_classes == 2:
-                scores = np.hstack([np.zeros_like(scores), scores])
+            scores = row_by_row(inputs(z, centre), weights)
+            return np.hstack([np.zeros_like(scores), scores]) if spec.n_classes == 2 else scores
         case ModelKind.MLP:
             first, first_bias, second, second_bias = spec.unflatten(parameters)
-            hidden = np.maximum(z @ first.T + first_bias, 0.0)
-            scores = hidden @ second.T + second_bias
+            hidden = np.maximum(row_by_row(z, first) + first_bias, 0.0)
+            return row_by_row(hidden, second) + second_bias
+
+
+def predict_probabilities(spec: ModelSpec, parameters: FloatArray, centre: FloatArray, z: FloatArray) -> FloatArray:
+    """Class probabilities, shape (n, n_classes), of standardised features z, shape (n, d)."""
+    scores = predict_scores(spec, parameters, centre, z)
     scores = scores - scores.max(axis=1, keepdims=True)
     exponentials = np.exp(scores)
     probabilities: FloatArray = exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -221,6 +221,11 @@ def default_delta(nominal_size: int) -> float:
     return min(1e-5, 1.0 / (10 * nominal_size))
 
 
+def model_of(recipe: Recipe, contract: DataContract) -> ModelSpec:
+    """The one model that a recipe trains on a contract's table."""
+    return ModelSpec(kind=recipe.model, n_features=contract.n_features, n_classes=len(contract.label.classes))
+
+
 def centre_bound(n_features: int) -> float:
     """R = 0.4·√d, the norm to which a record's features are clipped in the centring round."""
     return 0.4 * math.sqrt(n_features)
@@ -254,7 +259,7 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
     the total step length is L = min(10/ν, 1000), spread over T = clip(round(L/10), 10, 50) rounds of η = L/T.
     Centring takes 10 % of μ², training the rest: σ₀ = 1/(μ√0.1), σ = √T/(μ√0.9).
     """
-    classes, features = len(contract.label.classes), contract.n_features
+    features = contract.n_features
     mu = gaussian_mu(settings.epsilon, settings.delta)
     size = contract.nominal(settings.unit)
     nu = math.sqrt(settings.sites * (features + 1)) / (mu * size)
@@ -290,7 +295,7 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
         strategy=settings.strategy or "fedsgd",
         contract_digest=contract.digest(),
         dataset=contract.dataset,
-        model=ModelSpec(kind=ModelKind.LOGREG, n_features=features, n_classes=classes),
+        model=model_of(settings.recipe, contract),
         nominal_size=size,
         unit=settings.unit,
         sites=settings.sites,
@@ -329,7 +334,7 @@ def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
         strategy=settings.strategy or "fedavg",
         contract_digest=contract.digest(),
         dataset=contract.dataset,
-        model=ModelSpec(kind=ModelKind.MLP, n_features=contract.n_features, n_classes=len(contract.label.classes)),
+        model=model_of(settings.recipe, contract),
         nominal_size=size,
         unit=settings.unit,
         sites=settings.sites,

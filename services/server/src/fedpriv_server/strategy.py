@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedpriv_common.model import ModelKind
 from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.wire import MOST_CENTRE
 
 FloatArray = NDArray[np.float64]
 
@@ -92,7 +93,9 @@ def centre_from_sums(plan: Plan, sums: Sequence[FloatArray]) -> FloatArray:
     norm_squared = float(mean @ mean)
     if norm_squared == 0.0:
         return mean
-    return max(0.0, 1.0 - max(0, mean.size - 2) * variance / norm_squared) * mean
+    shrunk = max(0.0, 1.0 - max(0, mean.size - 2) * variance / norm_squared) * mean
+    # Features are between −1 and 1; sites take no centre beyond.
+    return np.clip(shrunk, -MOST_CENTRE, MOST_CENTRE)
 
 
 def reply_bound(plan: Plan, phase: Phase) -> float:

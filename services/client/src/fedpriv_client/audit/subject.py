@@ -30,7 +30,9 @@ FloatArray = NDArray[np.float64]
 RUN_ID = "00000000000000000000000000"
 #: As wide as it can be: what is audited is whether the code keeps its claim, not whether a site would accept it.
 HELD_OUT_SHARE = 0.1
-_POLICY = Policy(epsilon=50.0, max_run_epsilon=50.0, min_noise_multiplier=1e-3, held_out_share=HELD_OUT_SHARE)
+_POLICY = Policy(
+    epsilon=50.0, max_run_epsilon=50.0, min_noise_multiplier=1e-3, held_out_share=HELD_OUT_SHARE, min_reply_ms=0
+)
 
 
 def _same(plan: Plan) -> Plan:

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from fedpriv_client.privacy.ledger.history import History
 from fedpriv_common.accounting import GaussianEvent, epsilon
-from fedpriv_common.plan import Plan
+from fedpriv_common.plan import Phase, Plan
 
 #: For mini-batch plans: at how many points of a run epsilon is composed; between two, the later (larger) one holds.
 _GRID_POINTS = 10
@@ -45,6 +45,11 @@ class BudgetMeter:
             self._fill(run.admit.plan, charged_by_others, held_by_others)
             self._key = key
         budget = self._budgets[bisect_left(self._points, len(run.releases))]
+        if run.admit.plan.centre is not None and run.releases and (0, Phase.CENTRE) not in run.releases:
+            # Asked out of order, a release costs what it is, not what the plan has in its place.
+            budget = Budget(
+                epsilon(run.charged(), self._delta), epsilon(history.charged(), self._delta), budget.epsilon_planned
+            )
         if run.closed:
             # Nothing is held any more: what is charged is all there will be of this run.
             spent_for_good = epsilon([*history.charged(), *history.held()], self._delta)

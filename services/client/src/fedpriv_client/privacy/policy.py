@@ -75,6 +75,10 @@ class Policy(BaseModel):
         "record",
         "patient",
     )
+    min_reply_ms: Annotated[
+        Count,
+        Field(ge=0, le=600_000, description="answers come at multiples of it, or of the plan's"),
+    ] = 20
     approval: Annotated[StrictBool, Field(description="a person must approve each run's plan first")] = False
 
     @field_validator("max_run_epsilon")

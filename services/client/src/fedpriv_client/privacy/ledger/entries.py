@@ -5,6 +5,7 @@ Each entry names the hash of the one before it, so that an edited, missing or in
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -28,12 +29,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def new_salt() -> str:
+    """128 bits that nobody outside can guess."""
+    return secrets.token_hex(16)
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seq: Annotated[int, Field(ge=0)]
     prev_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     at: AwareDatetime
+    # Heads cross the border. Without it, whoever knows the rest of an entry finds by trial when it was written, to the
+    # microsecond, and so how long the records were worked on.
+    salt: str = Field(default_factory=new_salt, pattern=r"^[0-9a-f]{32}$")
 
     def body(self) -> bytes:
         """The canonical bytes that are stored and hashed."""
@@ -55,7 +64,6 @@ class Genesis(_Entry):
     held_out_share: Annotated[float, Field(ge=0, lt=1)]
     site_key_commitment: str
     canonical_form: int
-    nonce: Annotated[str, Field(description="makes two ledgers of equal settings differ")]
 
 
 class Admit(_Entry):

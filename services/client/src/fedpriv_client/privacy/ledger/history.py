@@ -209,4 +209,4 @@ def _is_planned(entry: Release | Evaluation, planned: PlannedRelease | PlannedEv
 
 def _reserved_by(entry: Release | Evaluation) -> dict[str, object]:
     """What a reservation fixes: all of it but its place in the chain and what became of it."""
-    return entry.model_dump(exclude={"seq", "prev_hash", "at", "state", "reply_digest"})
+    return entry.model_dump(exclude={"seq", "prev_hash", "at", "salt", "state", "reply_digest"})

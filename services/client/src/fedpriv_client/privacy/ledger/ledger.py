@@ -9,7 +9,6 @@ admit ── reserve ── (train) ── commit ── (send)          close
 from __future__ import annotations
 
 import random
-import secrets
 import sqlite3
 import threading
 import time
@@ -29,6 +28,7 @@ from fedpriv_client.privacy.ledger.entries import (
     Evaluation,
     Genesis,
     Release,
+    new_salt,
     now,
 )
 from fedpriv_client.privacy.ledger.history import History, RunHistory, foreseen
@@ -116,8 +116,7 @@ class Ledger:
                 with suppress(OvertakenError), store.exclusive():  # overtaken: someone else has begun it
                     history = verify(store)
                     if history.seq < 0:
-                        nonce = secrets.token_hex(16)
-                        genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), nonce=nonce, **vars(identity))
+                        genesis = Genesis(seq=0, prev_hash=NO_HASH, at=now(), **vars(identity))
                         store.append(0, genesis.body())
                 history = verify(store)
                 if history.seq == 0 and history.genesis is not None:
@@ -219,6 +218,9 @@ class Ledger:
         with self._exclusive() as history:
             run = _open_run(history, run_id)
             before = run.charge(round_number, phase)
+            approval = history.approvals.get((run_id, run.admit.plan_digest))
+            if approval is not None and not approval.granted and (before is None or before.state == "reserved"):
+                raise RefusalError(Refusal.POLICY_REFUSED, f"{approval.by} denied run {run_id}")
             if before is not None:
                 if before.request_digest != request_digest:
                     raise RefusalError(Refusal.REQUEST_CHANGED, f"round {round_number} {phase} was asked differently")
@@ -254,6 +256,7 @@ class Ledger:
                         "seq": history.seq + 1,
                         "prev_hash": history.head,
                         "at": now(),
+                        "salt": new_salt(),
                         "state": "committed",
                         "reply_digest": reply_digest,
                     }
