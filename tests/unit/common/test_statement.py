@@ -238,7 +238,7 @@ SITE_LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another plan": (lambda part: part.update(plan_digest="0" * 64), "part"),
     "another data set": (lambda part: part.update(dataset="other@1"), "part"),
     "a history that no accountant can add up": (
-        lambda part: part["earlier"].append({"noise_multiplier": 1e-300, "sample_rate": 0.5, "steps": 10**12}),
+        lambda part: part["earlier"].append({"noise_multiplier": 1e-6, "sample_rate": 0.5, "steps": 10**9}),
         "epsilon",
     ),
 }
@@ -253,6 +253,46 @@ def test_what_a_site_signs_must_follow_from_its_entries_and_the_plan(consortium:
     parts = consortium.parts() | {"site-1": lying}
     found = failed(check(consortium, consortium.countersign(consortium.statement(parts))))
     assert f"site-1: {found_by}" in found
+
+
+def test_a_site_whose_policy_became_stricter_during_the_run_is_no_liar(consortium: Consortium) -> None:
+    content = consortium.parties[0].part().part.model_dump(mode="json")
+    content["limits"] |= {"epsilon": 1.5, "policy_digest": "0" * 64}
+    stricter = sign_part(SitePart.model_validate_json(json.dumps(content)), consortium.parties[0].key)
+    report = check(consortium, consortium.countersign(consortium.statement(consortium.parts() | {"site-1": stricter})))
+    assert failed(report) == []
+    (finding,) = [finding for finding in report.findings if finding.what == "site-1: limits"]
+    assert finding.state is State.NOT_CHECKED
+    assert "stricter after admission" in finding.detail
+
+
+def test_a_delta_at_which_epsilon_says_nothing_is_refused(consortium: Consortium) -> None:
+    content = consortium.parties[0].part().part.model_dump(mode="json")
+    content["limits"]["delta"] = content["epsilon"]["delta"] = 0.5
+    lying = sign_part(SitePart.model_validate_json(json.dumps(content)), consortium.parties[0].key)
+    parts = consortium.parts() | {"site-1": lying}
+    assert "site-1: epsilon" in failed(check(consortium, consortium.countersign(consortium.statement(parts))))
+
+
+def test_a_site_that_the_hub_left_out_is_asked_for_and_missed_by_who_has_its_key(consortium: Consortium) -> None:
+    parts = consortium.parts()
+    del parts["site-2"]
+    body = consortium.countersign(consortium.statement(parts))
+    keys = {site: key for site, key in consortium.site_keys.items() if site != "site-2"}
+    (finding,) = [finding for finding in verify(body, consortium.hub_key, keys).findings if finding.what == "sites"]
+    assert finding.state is State.NOT_CHECKED
+    assert "ask who the others are" in finding.detail
+    with_its_key = verify(body, consortium.hub_key, consortium.site_keys, expected={"site-2"})
+    assert failed(with_its_key) == ["sites"]
+    assert "--site-key SITE=SITE.pem" in render(parse(body))
+
+
+@pytest.mark.parametrize("steps", [0, 10**9 + 1, 10**400])
+def test_a_history_beyond_what_anybody_releases_is_no_part(consortium: Consortium, steps: int) -> None:
+    content = consortium.parties[0].part().part.model_dump(mode="json")
+    content["earlier"].append({"noise_multiplier": 1.0, "sample_rate": 0.5, "steps": steps})
+    with pytest.raises(ValueError, match=r"earlier\.\d+\.steps"):
+        SitePart.model_validate_json(json.dumps(content))
 
 
 def test_two_sites_with_one_ledger_are_refused(consortium: Consortium) -> None:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
-from fedpriv_common.statement.schema import SignedStatement, Statement
+from fedpriv_common.statement.schema import SignedStatement, SitePart, Statement
+from fedpriv_common.statement.sign import sign_part
 from fedpriv_common.statement.verify import verify
 from fedpriv_server.notary import LocalNotary
 from fedpriv_server.outbox import StoredObject
@@ -133,6 +134,31 @@ def test_a_part_of_another_site_or_run_is_not_taken(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         statements.take_part(consortium.run, site, consortium.parties[of].part(run_id).model_dump_json())
+
+
+def test_a_part_whose_entries_are_not_the_plans_is_not_taken(statements: Statements, consortium: Consortium) -> None:
+    content = consortium.parties[0].part().part.model_dump(mode="json")
+    content["entries"].append(content["entries"][0])
+    signed = sign_part(SitePart.model_validate_json(json.dumps(content)), consortium.parties[0].key)
+    with pytest.raises(ValueError, match="charged twice"):
+        statements.take_part(consortium.run, "site-1", signed.model_dump_json())
+
+
+def test_a_waiting_statement_that_cannot_be_read_does_not_keep_others_waiting(
+    tmp_path: Path, consortium: Consortium, away: Away
+) -> None:
+    first = open_statements(tmp_path, consortium, away)
+    first.sign(consortium.statement())
+    first.stop()
+    unreadable = tmp_path / "unsigned" / f"{EARLIER}.json"
+    unreadable.write_text('{"schema_version": "1.9"}')
+    away.returns.set()
+    again, shelf = open_statements(tmp_path, consortium, away), Shelf()
+    again.start(shelf)  # type: ignore[arg-type]
+    until(lambda: again.waiting() == [], "the other's signature")
+    again.stop()
+    assert list(shelf.objects) == [keys.statement(RUN), keys.statement_page(RUN)]
+    assert unreadable.with_suffix(".damaged").exists()
 
 
 def test_a_part_that_is_changed_or_none_is_not_taken(statements: Statements, consortium: Consortium) -> None:

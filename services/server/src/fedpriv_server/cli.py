@@ -44,6 +44,9 @@ def run(
     local_steps: Annotated[int | None, typer.Option(help="MLP: local steps per round.")] = None,
     local_learning_rate: Annotated[float | None, typer.Option(help="MLP.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="MLP: expected batch.")] = None,
+    min_reply_ms: Annotated[
+        int | None, typer.Option(help="Answers come at whole multiples of it; 20 by default.")
+    ] = None,
     admission_deadline: Annotated[float | None, typer.Option(help="Seconds to answer the plan in.")] = None,
     round_deadline: Annotated[float | None, typer.Option(help="Seconds to answer a round in.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it; exit 0 only when it finishes.")] = False,
@@ -68,6 +71,7 @@ def run(
         strategy=strategy,
         evaluations=evaluations,
         evaluation_epsilon=evaluation_epsilon,
+        min_reply_ms=min_reply_ms,
         local_steps=local_steps,
         local_learning_rate=local_learning_rate,
         batch_size=batch_size,

@@ -126,7 +126,12 @@ class Ending:
                 make_statement(self._info, hub.contract, outcome, facts, self._parts, model_digest, server)
             )
 
-        signed = await asyncio.to_thread(sign)
+        try:
+            signed = await asyncio.to_thread(sign)
+        except Exception:  # a run ends, whatever its sites signed and whatever the disk takes
+            log.exception("statement_failed", extra={"run_id": self._info.run_id})
+            self._board.warning = "there is no privacy statement of this run: see the server's log"
+            return []
         if not signed:
             self._board.warning = "the privacy statement waits for its signature: the server signs and sends it later"
         return signed

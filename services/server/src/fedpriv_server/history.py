@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fedpriv_common import keys
 from fedpriv_common.plan import Phase
-from fedpriv_common.records import GLOBAL, Admission, MetricRecord, RunEnd, RunInfo
+from fedpriv_common.records import GLOBAL, Admission, HeldOutEvaluation, MetricRecord, RunEnd, RunInfo
 from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
 from fedpriv_server.checkpoint import decode_checkpoint
@@ -90,7 +90,10 @@ def read_progress(archive: Archive, info: RunInfo) -> Progress:
     if iterate is not None and iterate.round > 0:
         body = archive.get(keys.record(info.run_id, iterate.round, GLOBAL, Phase.EVALUATE))
         metrics = {} if body is None else MetricRecord.model_validate_json(body).metrics
-    return Progress(admissions, iterate, metrics, frozenset(known), parts)
+    evaluations = [key for key in known if key.startswith(f"{keys.run_prefix(info.run_id)}evaluations/")]
+    body = archive.get(evaluations[-1]) if evaluations else None
+    held_out = {} if body is None else HeldOutEvaluation.model_validate_json(body).figures
+    return Progress(admissions, iterate, metrics, frozenset(known), parts, held_out)
 
 
 def _ended(info: RunInfo, end: RunEnd) -> RunStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fedpriv_common.contract import DataContract
-from fedpriv_common.records import Admission
+from fedpriv_common.records import Admission, Estimate
 from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
 from fedpriv_server.evaluation import PublicSet
@@ -42,6 +42,7 @@ class Progress:
     metrics: dict[str, float | None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     parts: dict[str, SignedPart] = field(default_factory=dict)
+    held_out: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:

@@ -77,6 +77,7 @@ class Run:
         seed = hashlib.sha256(info.run_id.encode()).digest()
         self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
         self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
+        self._board.held_out = dict(self._progress.held_out)
         self._ending = Ending(
             info, sites, hub, self._journal, self._exchange, self._board, self._note, self._progress.parts
         )
@@ -147,7 +148,7 @@ class Run:
             members = await self._round(Phase.CENTRE, 0, members)
         elif self._progress.iterate is None:
             self._journal.write([self._checkpoint()])
-        # A resumed run may have evaluated its last round before: asked again, sites answer as the first time.
+        # A resumed run may have asked for its last round's before: sites answer as the first time.
         await self._evaluate(members)
         while self._iterate.round < self._plan.rounds:
             members = await self._round(Phase.TRAIN, self._iterate.round + 1, members)
@@ -171,15 +172,17 @@ class Run:
                 self._answered_plan(site, code, None)
                 self._event(EventKind.AWAITING_APPROVAL, site, None)
 
+            # Sites that an earlier start noted have answered; one of them may be waited for no longer.
+            asked = [site for site in self._sites if site not in self._progress.admissions]
             unclosed = self._hub.unclosed
             # A site that holds the budget of a run that is over might decline this one for it.
-            first = {site: [self._questions.close(site, run) for run in unclosed.of(site)] for site in self._sites}
+            first = {site: [self._questions.close(site, run) for run in unclosed.of(site)] for site in asked}
             answers = await self._exchange.ask(
-                {site: self._questions.admit(site) for site in self._sites},
+                {site: self._questions.admit(site) for site in asked},
                 accept,
                 payload_bytes=PART_BYTES if any(first.values()) else 0,
                 deadline_s=self.info.settings.admission_deadline_s,
-                quorum=self._quorum,
+                quorum=max(0, self._quorum - len(self._board.willing)),
                 grace_s=_ADMISSION_GRACE_S,
                 first=first,
                 heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in CLOSED else None,
@@ -245,7 +248,7 @@ class Run:
         """
         number = self._iterate.round
         evaluation = planned_evaluation(self._plan, number)
-        if evaluation is None:
+        if evaluation is None or keys.evaluation(self.info.run_id, number) in self._progress.known:
             return
         matrices: dict[str, IntArray | None] = dict.fromkeys(members)
 

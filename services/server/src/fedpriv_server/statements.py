@@ -24,6 +24,7 @@ from fedpriv_common.records import RunInfo
 from fedpriv_common.statement.page import render
 from fedpriv_common.statement.schema import SignedPart, SignedStatement, Software, Statement
 from fedpriv_common.statement.sign import PublicKey, holds, parse_public_key
+from fedpriv_common.statement.verify import entries_fault
 from fedpriv_server.archive import Archive
 from fedpriv_server.notary import Notary
 from fedpriv_server.outbox import StoredObject
@@ -68,6 +69,8 @@ class Statements:
         told = (part.site, part.run_id, part.plan_digest, part.contract_digest)
         if told != (site, run.run_id, run.plan_digest, run.plan.contract_digest):
             raise ValueError("part: of another site, run, plan or contract")
+        if fault := entries_fault(run.plan, part):
+            raise ValueError(f"part: {fault}")
         if site not in self._sites or not holds(part, signed.signature, self._sites[site]):
             raise ValueError("part: not signed with the site's key")
         return signed
@@ -117,7 +120,12 @@ class Statements:
         path = self._path(run_id)
         # A run that was interrupted at its end and went on may have got its statement by itself.
         if archive.get(keys.statement(run_id)) is None:
-            statement = Statement.model_validate_json(path.read_bytes())
+            try:
+                statement = Statement.model_validate_json(path.read_bytes())
+            except ValidationError as error:  # of another version, or cut off: it must not keep the others waiting
+                log.error("statement_unreadable", extra={"run_id": run_id, "reason": str(error)[:200]})
+                path.replace(path.with_suffix(".damaged"))
+                return
             archive.put(_objects(self._notary.sign(statement)))
             log.info("statement_signed", extra={"run_id": run_id})
         path.unlink()

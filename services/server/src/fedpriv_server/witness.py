@@ -14,6 +14,8 @@ from fedpriv_server.archive import Archive
 from fedpriv_server.outbox import StoredObject
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: Beyond, an epsilon protects nobody, and is no figure for a page.
+_MOST_EPSILON: Final = 1e4
 #: As many entries as an object key has digits for.
 _MAX_SEQ: Final = 10**12 - 1
 
@@ -58,9 +60,11 @@ class Witness:
             raise ValueError("facts of another data set")
         if not _DIGEST.fullmatch(facts.ledger_head) or not _DIGEST.fullmatch(facts.policy_digest):
             raise ValueError("facts without digests")
-        figures = (facts.epsilon_run, facts.epsilon_spent, facts.epsilon_planned, facts.epsilon_limit)
-        if min(figures) < 0 or not 0 < facts.delta < 1:
-            raise ValueError("facts with a negative budget")
+        spent = (facts.epsilon_run, facts.epsilon_spent, facts.epsilon_planned, facts.epsilon_held_out)
+        if min(*spent, facts.epsilon_limit) < 0 or max(*spent, facts.epsilon_limit) > _MOST_EPSILON:
+            raise ValueError("facts with a budget that no site has")
+        if not 0 < facts.delta < 1:
+            raise ValueError("facts with a delta that is none")
         known = self.of(site)
         if not 0 <= facts.ledger_seq <= _MAX_SEQ:
             raise ValueError("facts of no entry")

@@ -80,6 +80,7 @@ class Signatory:
             epsilon=site_epsilon(entries, earlier, earlier_held_out, delta),
             limits=Limits(
                 policy_digest=policy.digest(),
+                admitted_under=run.admit.policy_digest,
                 epsilon=policy.epsilon,
                 delta=delta,
                 max_run_epsilon=policy.max_run_epsilon,

@@ -4,7 +4,8 @@
                      └─ signature of the hub
 
 A part is made by the site from its own ledger and signed with its node key; the hub cannot change a word of it. The
-hub signs the whole, so that neither a part nor a sentence can be taken away unnoticed.
+hub signs the whole, so that nobody else can take a part or a sentence away unnoticed. That the hub itself left a site
+out is noticed by whoever knows of the site and gives its key.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ STATEMENT_VERSION: Final = "2.0"
 
 Delta = Annotated[float, Field(gt=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0)]
+#: Within these, an accountant has an answer; no site releases anything beyond.
+NoiseMultiplier = Annotated[float, Field(ge=1e-6, le=1e9)]
+ReleasedSteps = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class _Frozen(BaseModel):
@@ -75,10 +79,10 @@ class GaussianCharge(_Charge):
     """A clipped sum over training records with Gaussian noise σ·C, `steps` times at sampling rate q."""
 
     mechanism: Literal["gaussian"] = "gaussian"
-    noise_multiplier: Annotated[float, Field(gt=0)]
+    noise_multiplier: NoiseMultiplier
     max_grad_norm: Annotated[float, Field(gt=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
-    steps: Annotated[int, Field(ge=1)]
+    steps: ReleasedSteps
 
     def event(self) -> GaussianEvent:
         """What it costs."""
@@ -98,9 +102,9 @@ Charge = Annotated[GaussianCharge | GeometricCharge, Field(discriminator="mechan
 class EarlierCharges(_Frozen):
     """Gaussian releases of equal parameters, over all other runs of the data set."""
 
-    noise_multiplier: Annotated[float, Field(gt=0)]
+    noise_multiplier: NoiseMultiplier
     sample_rate: Annotated[float, Field(gt=0, le=1)]
-    steps: Annotated[int, Field(ge=1)]
+    steps: ReleasedSteps
 
     def event(self) -> GaussianEvent:
         """What they cost."""
@@ -138,9 +142,10 @@ class SiteEpsilon(_Frozen):
 
 
 class Limits(_Frozen):
-    """What the site's own policy allows."""
+    """What the site's own policy allows at the run's end, and the policy under which it was admitted."""
 
     policy_digest: Digest
+    admitted_under: Annotated[Digest, Field(description="digest of the policy at admission")]
     epsilon: Annotated[float, Field(gt=0, description="lifetime budget of the data set")]
     delta: Delta
     max_run_epsilon: Annotated[float, Field(gt=0)]
@@ -177,8 +182,10 @@ class SitePart(_Frozen):
     unit: Unit
     adjacency: Literal["add-remove"] = "add-remove"
     ledger: LedgerFacts
-    entries: Annotated[tuple[Charge, ...], Field(description="every release of this run, in its latest state")]
-    earlier: Annotated[tuple[EarlierCharges, ...], Field(description="all other runs of the data set together")]
+    entries: Annotated[
+        tuple[Charge, ...], Field(max_length=1100, description="this run's releases, in their latest state")
+    ]
+    earlier: Annotated[tuple[EarlierCharges, ...], Field(max_length=1000, description="all other runs of the data set")]
     earlier_held_out: Annotated[float, Field(ge=0, description="pure epsilon of all other runs' evaluations")]
     epsilon: SiteEpsilon
     limits: Limits

@@ -146,14 +146,23 @@ def _whole(statement: Statement, expected: Set[str]) -> Iterator[Finding]:
         fault = "the sites are none, twice in it, out of order or more than the plan has"
     elif missing:
         fault = f"{', '.join(missing)}: a key was given, but the statement has no such site"
-    yield _finding("sites", fault, f"{', '.join(sites)}; the plan has {plan.sites}")
+    detail = f"{', '.join(sites)}; the plan has {plan.sites}"
+    if not fault and len(sites) < plan.sites:
+        # A quorum may have sufficed; or the hub left out a site that it would rather not show.
+        yield Finding("sites", State.NOT_CHECKED, f"{detail}: ask who the others are, and give their keys too")
+    else:
+        yield _finding("sites", fault, detail)
 
     genesis = [section.signed.part.ledger.genesis for section in statement.sections if section.signed]
     fault = "two sites show the same ledger" if len(set(genesis)) < len(genesis) else ""
     yield _finding("ledgers", fault, f"{len(genesis)} different ones")
 
     if sites:
-        run, lifetime = strengths(statement.sections)
+        try:
+            run, lifetime = strengths(statement.sections)
+        except (ValueError, ArithmeticError) as error:
+            yield Finding("summary", State.FAILED, f"cannot be computed from the sites' figures ({error})")
+            return
         close = _close(statement.run, run) and _close(statement.lifetime, lifetime)
         fault = "" if close else "not what follows from the sites' figures"
         yield _finding(
@@ -199,7 +208,9 @@ def _section(statement: Statement, section: Section, key: PublicKey | None, unsi
     yield _finding(f"{site}: part", _belongs(statement, site, part), "of this run, plan, contract and site")
     committed = sum(entry.state == "committed" for entry in part.entries)
     yield _finding(
-        f"{site}: entries", _entries(statement.plan, part), f"{len(part.entries)} as planned, {committed} of them sent"
+        f"{site}: entries",
+        entries_fault(statement.plan, part),
+        f"{len(part.entries)} as planned, {committed} of them sent",
     )
     try:
         yield from _figures(statement.plan, part)
@@ -223,7 +234,7 @@ def _belongs(statement: Statement, site: str, part: SitePart) -> str:
     return ""
 
 
-def _entries(plan: Plan, part: SitePart) -> str:
+def entries_fault(plan: Plan, part: SitePart) -> str:
     """What is wrong with a part's entries, if anything: each must be one that the plan foresees, once."""
     seen: set[tuple[Phase, int]] = set()
     for entry in part.entries:
@@ -269,6 +280,8 @@ def _figures(plan: Plan, part: SitePart) -> Iterator[Finding]:
             fault = f"{name.replace('_', ' ')}: less than its entries cost"
     if told.delta != limits.delta:
         fault = "not at the delta of the site's policy"
+    elif told.delta > 1 / plan.nominal_size:
+        fault = f"at delta {told.delta:g}, more than 1/{plan.nominal_size}, where epsilon says nothing"
     yield _finding(
         f"{part.site}: epsilon",
         fault,
@@ -281,13 +294,16 @@ def _figures(plan: Plan, part: SitePart) -> Iterator[Finding]:
     fault = ""
     if spent > plan.epsilon * (1 + _TOLERANCE):
         fault = f"ε {spell_spent(spent, 4)} at δ {plan.delta:g} is more than the run promised, {plan.epsilon:g}"
-    elif told.guaranteed_run > limits.max_run_epsilon or told.guaranteed_lifetime > limits.epsilon:
-        fault = "more than the site's own policy allows"
-    yield _finding(
-        f"{part.site}: limits",
-        fault,
-        f"{spell_spent(spent, 4)} of {plan.epsilon:g} promised, lifetime of {limits.epsilon:g}",
-    )
+    detail = f"{spell_spent(spent, 4)} of {plan.epsilon:g} promised, lifetime of {limits.epsilon:g}"
+    over = told.guaranteed_run > limits.max_run_epsilon or told.guaranteed_lifetime > limits.epsilon
+    if over and limits.admitted_under == limits.policy_digest:
+        fault = fault or "more than the site's own policy allows"
+    if over and not fault:
+        yield Finding(
+            f"{part.site}: limits", State.NOT_CHECKED, f"{detail}; the site's policy became stricter after admission"
+        )
+    else:
+        yield _finding(f"{part.site}: limits", fault, detail)
 
     lifetime = lifetime_events(part.entries, part.earlier)
     if not lifetime:
