@@ -93,6 +93,12 @@ def test_bytes_that_could_not_be_committed_are_not_given_out(place, site, bad_da
     assert site.reserve("A", 0, Phase.CENTRE, "q") == Reserved()
     assert site.commit("A", 0, Phase.CENTRE, "q", b"bytes") == b"bytes"
     assert states(place) == ["committed"]
+    # Nor can whoever reads the bucket have it beside the other: two noises for one charge.
+    stored = {key: place.objects.get(key) for key in place.objects.list_keys(f"{place.prefix}/")}
+    assert not any(b"lost" in body for body in stored.values())
+    sealed = {key.rpartition("/")[2] for key in stored if "/replies/" in key}
+    named = {json.loads(body.partition(b"\n")[2])["name"] for body in stored.values() if b"\n" in body}
+    assert named < sealed if part == "/log/" else named == sealed
 
 
 def test_what_was_committed_although_no_answer_ever_came_is_what_is_sent(place, site, bad_day):

@@ -3,7 +3,7 @@
     {prefix}/log/000000000000      the genesis entry
     {prefix}/log/000000000001      a claim: {"claim": 1, "holder": "…"}
     {prefix}/log/000000000002      an entry
-    {prefix}/replies/{digest}      the bytes of a reply
+    {prefix}/replies/{digest}      a reply, sealed; the key is in the object of its entry
     {prefix}/packs/000000000       a copy of the log's first thousand objects, for opening it fast (s3_packs.py)
 
 S3 has no lock. What takes its place is the order of the log: whoever wants to write has read every object there is,
@@ -24,9 +24,10 @@ no third order, so no entry of a former holder ever follows a newer claim, and n
 
 A put whose answer was lost is repeated and meets 412; then the bytes that are there tell whose they are. Entries name
 their moment, their predecessor and the digest of their reply, claims a number drawn for them: equal bytes are our own,
-or say exactly what ours said. A reply goes first, under its own digest, and the entry that names it after: a committed
-entry without its reply cannot come about, a reply that no entry names is never sent, and reading the log does not take
-loading every model that was ever released.
+or say exactly what ours said. A reply goes first, sealed with a key of its own, and its entry after, in one object with
+that key: a committed entry without its reply cannot come about, and what was sealed for an entry that was never written
+can be read by nobody. Two tries of one round have independent noise; together they would tell more than was charged.
+Kept apart, replies need not be loaded to read the log.
 
 Losses show: each look begins at the last object that was known, which must be there as it was, and from there on the
 numbers must follow each other without a gap. Objects that were cut off before this process began are what the witness
@@ -43,9 +44,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from fedpriv_client.privacy.ledger.s3_packs import PACK_SIZE, Packs
 from fedpriv_client.privacy.ledger.store import LedgerHeldError, OvertakenError
-from fedpriv_common.canonical import canonical_json
+from fedpriv_common.canonical import canonical_json, sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.store import ObjectStore
 
@@ -55,6 +59,8 @@ _CLAIM_ATTEMPTS: Final = 5
 _PARALLEL: Final = 16
 #: How claims begin. An entry cannot: its keys are sorted, and it has an `at`.
 _CLAIM_START: Final = b'{"claim":'
+#: A key seals one reply only, so every one may have the same.
+_NONCE: Final = bytes(12)
 
 
 class S3Store:
@@ -144,14 +150,26 @@ class S3Store:
         self._refuse_former_holder()
         if seq != self._entries:
             raise FileExistsError(f"entry {seq} cannot follow {self._entries} entries")
-        if reply is not None:
-            digest, payload = reply
-            self._objects.put_once(self._key_of_reply(digest), payload, "application/octet-stream")
-        self._put(body)
+        self._put(body if reply is None else body + b"\n" + self._put_sealed(*reply))
 
     def reply(self, digest: str) -> bytes | None:
-        """The stored bytes of a reply."""
-        return self._objects.get(self._key_of_reply(digest))
+        """The stored bytes of a reply; None where they are gone or were changed."""
+        name, key = self._seals.get(digest, ("", b""))
+        sealed = self._objects.get(self._key_of_reply(name)) if name else None
+        if sealed is None:
+            return None
+        try:
+            return AESGCM(key).decrypt(_NONCE, sealed, digest.encode())
+        except (InvalidTag, ValueError):
+            return None
+
+    def _put_sealed(self, digest: str, payload: bytes) -> bytes:
+        """Store a reply that cannot be read yet; returns what its entry's object has to say of it."""
+        key = secrets.token_bytes(32)
+        sealed = AESGCM(key).encrypt(_NONCE, payload, digest.encode())
+        name = sha256_hex(sealed)
+        self._objects.put_once(self._key_of_reply(name), sealed, "application/octet-stream")
+        return canonical_json({"key": key.hex(), "name": name, "reply": digest})
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -163,6 +181,8 @@ class S3Store:
         self._slots, self._entries, self._newest = 0, 0, -1
         #: Number and ETag of the last object that was listed.
         self._last = (-1, "")
+        #: Name and key of each reply, by the digest of its bytes.
+        self._seals: dict[str, tuple[str, bytes]] = {}
         #: Entries that are known and were not read yet.
         self._unread: deque[tuple[int, bytes]] = deque()
 
@@ -226,7 +246,14 @@ class S3Store:
             except (ValueError, TypeError):
                 raise self._damaged(f"object {self._key_of_log(self._slots)} is no claim") from None
         else:
-            self._unread.append((self._entries, body))
+            entry, _, seal = body.partition(b"\n")
+            if seal:
+                try:
+                    said = json.loads(seal)
+                    self._seals[said["reply"]] = str(said["name"]), bytes.fromhex(said["key"])
+                except (ValueError, TypeError, KeyError):
+                    raise self._damaged(f"object {self._key_of_log(self._slots)} has no seal") from None
+            self._unread.append((self._entries, entry))
             self._entries += 1
         self._slots += 1
 
@@ -247,5 +274,5 @@ class S3Store:
     def _key_of_log(self, number: int | None = None) -> str:
         return f"{self._prefix}/log/" + ("" if number is None else f"{number:012d}")
 
-    def _key_of_reply(self, digest: str) -> str:
-        return f"{self._prefix}/replies/{digest}"
+    def _key_of_reply(self, name: str) -> str:
+        return f"{self._prefix}/replies/{name}"
