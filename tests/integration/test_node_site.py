@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedpriv_client.cli import init_ledger
@@ -91,7 +92,8 @@ def test_a_run_is_answered_charged_and_repeated_after_a_kill(link: SuperLink, se
         assert admitted.facts.epsilon_run == 0.0
         first = Reply.from_fields(link.ask(name, CENTRE))
         assert decode_array(first.payload, CONTRACT.n_features).any()
-        trained = train(link, name, 1, first.payload)
+        mean = decode_array(first.payload, CONTRACT.n_features) / CONTRACT.nominal_size
+        trained = train(link, name, 1, encode_array(np.clip(mean, -1, 1)))
         assert decode_array(trained.payload, PLAN.model.n_parameters).any()
         assert trained.facts is not None
         assert 0 < trained.facts.epsilon_run < 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from opacus.grad_sample import register_grad_sampler
 from torch import Tensor, nn
@@ -22,13 +23,16 @@ class _RowByRow(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(weight)
-        return torch.from_numpy(row_by_row(features.detach().numpy(), weight.detach().numpy()))
+        # Where a hostile server's parameters overflow, the record's gradient is not finite, and becomes zero.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return torch.from_numpy(row_by_row(features.detach().numpy(), weight.detach().numpy()))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (weight,) = ctx.saved_tensors
         # The weight's own gradient is taken per record, by the sampler below.
-        return torch.from_numpy(row_by_row(gradients[0].numpy(), weight.detach().numpy().T)), None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return torch.from_numpy(row_by_row(gradients[0].numpy(), weight.detach().numpy().T)), None
 
 
 class RowLinear(nn.Module):
