@@ -121,7 +121,7 @@ def replay(subject: Subject, plan: Plan, data: SiteData) -> Seen:
     with lab_site(subject, plan, data, randomness=watched) as site:
         replies = [site.admit(), *(reply for _, reply in site.whole_run())]
         replies += [site.release(1, Phase.TRAIN, np.ones(1)), site.release(plan.rounds + 1, Phase.TRAIN), site.close()]
-        entries = [_kept(entry, "reply_digest", "prev_hash", "at", "seq") for entry in site.ledger.export()]
+        entries = [_kept(entry, "reply_digest", "prev_hash", "at", "salt", "seq") for entry in site.ledger.export()]
     return Seen(
         replies=[
             (
