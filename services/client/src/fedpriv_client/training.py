@@ -132,7 +132,7 @@ class Trainer:
 
 
 def private_trainer(plan: Plan, data: SiteData) -> Trainer:
-    """The trainer that a site runs, and the one that an audit starts from: its noise is the operating system's."""
+    """The trainer that a site runs: its noise is the operating system's."""
     return Trainer(plan, data, SystemRandomness())
 
 
