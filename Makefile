@@ -9,8 +9,8 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 SERVICES := common server client metrics-api
 
-.PHONY: help setup demo up audit test test-privacy test-containers sbom lint format lock \
-	bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
+.PHONY: help setup demo up audit test test-privacy test-rounds test-containers test-faults fuzz sbom lint format lock \
+	bench-rounds bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -52,12 +52,23 @@ test: setup ## every test that needs no Docker
 test-privacy: setup ## the slow proofs: accountants against each other, kills, rollbacks, neighbours, noise, the planner's word
 	@$(BIN)/pytest tests/privacy -n 2 --dist loadscope --timeout 600
 
+test-rounds: setup ## the slow proofs of rounds: kills and restarts of server and sites, cut and slow networks, robust strategies
+	@$(BIN)/pytest tests/rounds -n 2 --dist loadscope --timeout 600
+
+fuzz: setup ## 100,000 hostile inputs: the gate, every public route, every decoder (FUZZ_EXAMPLES: how many)
+	@$(BIN)/pytest tests/fuzz -n 2 --timeout 1500
+
 test-containers: .venv/.ready ## the product as containers, on a real engine: faults, scaling, hardening
 	@scripts/require-docker
 	@scripts/require-chromium
 	@docker compose --progress quiet build
 	@$(BIN)/pytest tests/containers
 	@$(MAKE) --no-print-directory sbom
+
+test-faults: .venv/.ready ## pairwise faults at chosen moments of a run, on real containers (FEW=1: a handful of them)
+	@scripts/require-docker
+	@docker compose --progress quiet build
+	@$(BIN)/python -m tests.faults $(if $(FEW),--few)
 
 # The images by the names that docker-compose.yml gives them.
 SBOM_IMAGES ?= server=fedpriv/server client=fedpriv/client metrics-api=fedpriv/metrics-api dashboard=fedpriv/dashboard
@@ -77,6 +88,9 @@ format: .venv/.ready ## rewrite the code in the project's style
 
 lock: ## solve requirements/*.txt again
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+bench-rounds: setup ## a round against the stock stack's, growth to 200 sites, 200 rounds of memory (QUICK=1: a minute)
+	@$(BIN)/python -m tests.bench.rounds $(if $(QUICK),--quick)
 
 bench-utility: .venv/.ready ## accuracy against epsilon over 100 seeds (public data, benchmark generator, not private)
 	@$(BIN)/python -m tests.bench.utility
