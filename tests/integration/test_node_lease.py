@@ -19,9 +19,9 @@ from fedpriv_common.store import ObjectStore
 from fedpriv_server.provision.leases import provision_leases
 from tests.integration.leased_sites import two_processes
 from tests.integration.node_process import SiteProcess, running
-from tests.integration.relay import relay
 from tests.integration.server_harness import Server
 from tests.integration.server_harness import running as server_running
+from tests.relay import relay
 from tests.waiting import until
 
 #: Slow enough for a process to be paused in the middle.
