@@ -22,6 +22,7 @@ from fedpriv_client.app import SiteApp
 from fedpriv_client.fleet import HEARTBEAT_SECONDS, AbandonedError, Fleet
 from fedpriv_client.state import StateDir
 from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.steps import measured, step
 
 log = logging.getLogger(__name__)
 
@@ -196,26 +197,33 @@ class Node:
         """Pull and answer until something fails."""
         patience = Patience()
         while not self._ended.is_set():
-            asked_at = time.monotonic()
             try:
-                self._require_lease()
-                message = self._fleet.pull()
-                backoff.succeeded()
-                if message is None:
-                    self._ended.wait(patience.got_nothing(time.monotonic() - asked_at))
-                    continue
-                patience.got_message()
-                with self._working:
-                    self._answer(message)
+                with measured(log, "message_steps"):
+                    self._serve_one(backoff, patience)
             except AbandonedError as error:
                 log.warning("abandoned", extra={"reason": str(error)})
 
+    def _serve_one(self, backoff: Backoff, patience: Patience) -> None:
+        asked_at = time.monotonic()
+        self._require_lease()
+        message = self._fleet.pull()
+        backoff.succeeded()
+        if message is None:
+            self._ended.wait(patience.got_nothing(time.monotonic() - asked_at))
+            return
+        patience.got_message()
+        with self._working:
+            self._answer(message)
+
     def _answer(self, message: Message) -> None:
-        reply = self._app.run(message)
+        with step("answer"):
+            reply = self._app.run(message)
         # A former holder's ledger refuses; that is no answer of the site.
         self._require_lease()
-        self._fleet.push(reply)
-        self._fleet.confirm(message)
+        with step("push"):
+            self._fleet.push(reply)
+        with step("confirm"):
+            self._fleet.confirm(message)
 
 
 def _code(error: FedprivError | AbandonedError) -> ErrorCode | None:

@@ -28,6 +28,7 @@ from fedpriv_common.contract import DataContract
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.plan import APP, Phase, Plan, model_of
 from fedpriv_common.statement.schema import Timing
+from fedpriv_common.steps import measured, step
 from fedpriv_common.wire import (
     MOST_CENTRE,
     MOST_PARAMETER,
@@ -88,6 +89,11 @@ class Site:
 
     def handle(self, request: Request) -> Reply:
         """Answer a request. A refusal becomes its code; its detail goes to the local log and no further."""
+        where = {"run_id": request.run_id, "operation": request.operation, "round": request.round}
+        with measured(log, "request_steps", **where, phase=request.phase):
+            return self._handle(request)
+
+    def _handle(self, request: Request) -> Reply:
         started = time.monotonic()
         try:
             return self._answer(request)
@@ -104,7 +110,8 @@ class Site:
             )
             return Reply(code=refusal.refusal)
         finally:
-            self._hold_back(request, time.monotonic() - started)
+            with step("hold_back"):
+                self._hold_back(request, time.monotonic() - started)
 
     def _hold_back(self, request: Request, took_s: float) -> None:
         """Wait for a whole multiple of a public time: when an answer comes must not tell how much was worked on."""
@@ -177,7 +184,8 @@ class Site:
         has_centre = needs_model and run.plan.centre is not None
         centre = decode_array(request.centre, run.plan.model.n_features if has_centre else 0, MOST_CENTRE)
         payload = self._charged(request, lambda: run.trainer.release(request.phase, parameters, centre))
-        return Reply(code=OK, payload=payload, facts=self._facts(request.run_id))
+        with step("facts"):
+            return Reply(code=OK, payload=payload, facts=self._facts(request.run_id))
 
     def _charged(self, request: Request, compute: Callable[[], FloatArray]) -> bytes:
         """The bytes to send: what was committed for this request before, or what is computed now, once charged.
@@ -188,14 +196,19 @@ class Site:
             return b""
         digest = request.digest()
         where = (request.run_id, request.round, request.phase, digest)
-        match self._ledger.reserve(*where, epsilon_limit=self._policy.epsilon):
+        with step("reserve"):
+            reserved = self._ledger.reserve(*where, epsilon_limit=self._policy.epsilon)
+        match reserved:
             case Replay(payload):
                 return payload
             case Skipped():
                 log.info("evaluation_skipped", extra={"run_id": request.run_id, "round": request.round})
                 return b""
             case Reserved():
-                return self._ledger.commit(*where, encode_array(compute()))
+                with step("compute"):
+                    payload = encode_array(compute())
+                with step("commit"):
+                    return self._ledger.commit(*where, payload)
 
     def _part(self, run_id: str) -> str:
         """This site's signed part of the run's privacy statement, as JSON."""

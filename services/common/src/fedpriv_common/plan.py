@@ -74,7 +74,7 @@ class RunSettings(_Frozen):
     unit: Annotated[Unit, Field(description="patient: all records of one together, where the contract has them")] = (
         "record"
     )
-    sites: Annotated[int, Field(ge=1, le=100)] = 3
+    sites: Annotated[int, Field(ge=1, le=1000)] = 3
     quorum: Annotated[int | None, Field(ge=1, description="replies a round needs; none: every site")] = None
     rounds: Annotated[Rounds | None, Field(description="none: as the recipe's formula says")] = None
     local_steps: Annotated[Steps | None, Field(description="MLP: steps per round")] = None

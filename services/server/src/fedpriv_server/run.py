@@ -31,6 +31,7 @@ from fedpriv_common.records import (
     RunInfo,
     RunState,
 )
+from fedpriv_common.steps import measured, step
 from fedpriv_common.wire import OK, Reply, Request, SiteFacts, decode_array
 from fedpriv_server.board import Board
 from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint
@@ -151,7 +152,9 @@ class Run:
         # A resumed run may have asked for its last round's before: sites answer as the first time.
         await self._evaluate(members)
         while self._iterate.round < self._plan.rounds:
-            members = await self._round(Phase.TRAIN, self._iterate.round + 1, members)
+            number = self._iterate.round + 1
+            with measured(log, "round_steps", run_id=self.info.run_id, round=number):
+                members = await self._round(Phase.TRAIN, number, members)
             await self._evaluate(members)
 
     @property
@@ -221,21 +224,23 @@ class Run:
         def question(site: str) -> Request:
             return self._questions.centre(site) if phase is Phase.CENTRE else self._questions.train(site, self._iterate)
 
-        answers = await self._exchange.ask(
-            {site: question(site) for site in members},
-            accept,
-            payload_bytes=8 * size,
-            deadline_s=self.info.settings.round_deadline_s,
-            quorum=self._quorum,
-        )
+        with step("ask"):
+            answers = await self._exchange.ask(
+                {site: question(site) for site in members},
+                accept,
+                payload_bytes=8 * size,
+                deadline_s=self.info.settings.round_deadline_s,
+                quorum=self._quorum,
+            )
         for site, code, facts in _told(answers):
             self._note(site, code, facts)
         if len(arrays) >= self._quorum:
             replies = [arrays[site] for site in sorted(arrays)]
-            if phase is Phase.TRAIN:
-                self._iterate = self._iterate.trained(self._plan, self._strategy, replies)
-            else:
-                self._iterate = self._iterate.centred(self._plan, replies)
+            with step("aggregate"):
+                if phase is Phase.TRAIN:
+                    self._iterate = self._iterate.trained(self._plan, self._strategy, replies)
+                else:
+                    self._iterate = self._iterate.centred(self._plan, replies)
         await self._close_round(phase, number, members, answers, started)
         remaining = tuple(site for site in members if site not in answers.refused)
         self._require_quorum(len(arrays))
@@ -281,15 +286,18 @@ class Run:
     ) -> None:
         complete = len(answers.replies) >= self._quorum
         if complete and phase is Phase.TRAIN and self._hub.public is not None:
-            self._board.metrics = evaluated = self._hub.public.metrics(self._plan, self._iterate)
+            with step("evaluate"):
+                self._board.metrics = evaluated = self._hub.public.metrics(self._plan, self._iterate)
         else:
             evaluated = None
         duration_s = time.perf_counter() - started
-        objects = round_objects(self.info.run_id, phase, number, members, answers, evaluated, duration_s)
-        if complete:
-            objects.append(self._checkpoint())
+        with step("encode"):
+            objects = round_objects(self.info.run_id, phase, number, members, answers, evaluated, duration_s)
+            if complete:
+                objects.append(self._checkpoint())
         # One bundle at most is on its way to the disk, so that memory stays bounded.
-        await self._journal.settled()
+        with step("journal"):
+            await self._journal.settled()
         self._journal.write(objects)
         if len(answers.replies) < len(self._sites):
             # Asked again after a crash, more sites might answer, and the next request would be another one than the
