@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -52,6 +52,7 @@ from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedpriv_common import carriage
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.settings import read_secret
 
@@ -97,6 +98,8 @@ class Fleet:
         )
         _bound_answers(self._client)
         self._node: NodeProto | None = None
+        #: Whether the last message came with its contents: then it counts as received, and the reply can do so, too.
+        self._carries = False
         # A heartbeat that overtakes a deactivation would bring the site online again.
         self._presence = threading.Lock()
 
@@ -135,7 +138,9 @@ class Fleet:
         A message whose content is no message content, or too much of it, comes empty, to be refused. Raises
         AbandonedError when it was withdrawn meanwhile.
         """
-        response = self._call(self._client.PullMessages, PullMessagesRequest(node=self._online()))
+        request = PullMessagesRequest(node=self._online())
+        carriage.ask(request)
+        response = self._call(self._client.PullMessages, request)
         if not response.messages_list:
             return None
         try:
@@ -145,7 +150,7 @@ class Fleet:
             # Nothing in it can be relied upon, not even whom to answer.
             raise AbandonedError(f"a message without an envelope ({type(error).__name__})") from error
         try:
-            contents = self._pull_objects(envelope.metadata.run_id, tree)
+            contents = self._contents(envelope.metadata.run_id, tree, carriage.unload(response, MAX_OBJECTS))
         except _OversizedError:
             return make_message(metadata=envelope.metadata, content=RecordDict())
         try:
@@ -171,7 +176,10 @@ class Fleet:
             delay *= 2
 
     def confirm(self, message: Message) -> None:
-        """Let the server forget a message's content. It is not waited for by the round, so it comes after the reply."""
+        """Let the server forget a message's contents, unless it has done so when it sent them along. The round does
+        not wait for this, so it comes after the reply."""
+        if self._carries:
+            return
         request = ConfirmMessageReceivedRequest(
             node=self._online(), run_id=message.metadata.run_id, message_object_id=message.metadata.message_id
         )
@@ -184,11 +192,15 @@ class Fleet:
             raise _UnrecognisedError(self._server, "the site is offline")
         return self._node
 
-    def _pull_objects(self, run_id: int, tree: ObjectTree) -> dict[str, bytes]:
-        """Contents by object id; _OversizedError when there are too many or they are too large."""
-        object_ids = dict.fromkeys(node.object_id for node in _first(tree, MAX_OBJECTS + 1))
+    def _contents(self, run_id: int, tree: ObjectTree, carried: Sequence[bytes]) -> dict[str, bytes]:
+        """Contents by object id, pulled if they did not come along; _OversizedError when there are too many or they
+        are too large."""
+        object_ids = _object_ids(tree, MAX_OBJECTS + 1)
         if len(object_ids) > MAX_OBJECTS:
             raise _OversizedError(self._server, f"a message of more than {MAX_OBJECTS} objects")
+        self._carries = len(carried) == len(object_ids)
+        if self._carries:
+            return dict(zip(object_ids, carried, strict=True))
         deadline, contents, size = time.monotonic() + _OBJECTS_SECONDS, {}, 0
         # One after another on one connection: handshakes on more cost longer than three small answers.
         for object_id in object_ids:
@@ -214,25 +226,28 @@ class Fleet:
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             objects = get_all_nested_objects(reply)
+            contents = {object_id: content.deflate() for object_id, content in objects.items()}
+            tree = get_object_tree(reply)
             # How long the work took is not sent along: it may depend on the records.
             request = PushMessagesRequest(
                 node=self._online(),
                 messages_list=[message_to_proto(remove_content_from_message(reply))],
-                message_object_trees=[get_object_tree(reply)],
+                message_object_trees=[tree],
             )
-            response = self._call(self._client.PushMessages, request)
-            wanted = set(response.objects_to_push)
-            for object_id, content in objects.items():
-                if object_id in wanted:
-                    part = PushObjectRequest(
-                        node=self._online(),
-                        run_id=reply.metadata.run_id,
-                        object_id=object_id,
-                        object_content=content.deflate(),
-                        session_id=response.session_id,
-                    )
-                    if not self._call(self._client.PushObject, part).stored:
-                        raise AbandonedError("the server no longer takes the reply's content")
+        if self._carries and sum(map(len, contents.values())) <= carriage.MOST_CARRIED:
+            carriage.load(request, (contents[object_id] for object_id in _object_ids(tree, len(contents))))
+        response = self._call(self._client.PushMessages, request)
+        for object_id in response.objects_to_push:
+            if object_id in contents:
+                part = PushObjectRequest(
+                    node=self._online(),
+                    run_id=reply.metadata.run_id,
+                    object_id=object_id,
+                    object_content=contents[object_id],
+                    session_id=response.session_id,
+                )
+                if not self._call(self._client.PushObject, part).stored:
+                    raise AbandonedError("the server no longer takes the reply's content")
 
     def _call(self, method: Callable[[RequestT], ResponseT], request: RequestT) -> ResponseT:
         try:
@@ -341,8 +356,9 @@ def _bound_answers(client: FleetHttpClient) -> None:
     client._client.event_hooks = {"request": [], "response": [check]}
 
 
-def _first(tree: ObjectTree, count: int) -> list[ObjectTree]:
-    return [node for node, _ in zip(iterate_object_tree(tree), range(count), strict=False)]
+def _object_ids(tree: ObjectTree, most: int) -> list[str]:
+    """Each of the first `most` objects once, in the tree's order."""
+    return list(dict.fromkeys(node.object_id for node, _ in zip(iterate_object_tree(tree), range(most), strict=False)))
 
 
 def _certificate_fault(error: BaseException | None) -> str | None:

@@ -18,9 +18,11 @@ from typing import Any, Final, cast
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from fedpriv_common import carriage
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.superlink import (
     HOT_ROUTES,
+    PUSH_OBJECT,
     ActivateNodeRequest,
     ActivateNodeResponse,
     DeactivateNodeRequest,
@@ -96,13 +98,26 @@ class Gate:
             if isinstance(parsed, PullMessagesRequest):
                 self._postbox.seen(parsed.node.node_id)
                 look = cast(Callable[[], PullMessagesResponse], lambda: self._link.handle(path, parsed))
-                return await self._postbox.pull(parsed, look, disconnected)
+                response = await self._postbox.pull(parsed, look, disconnected)
+                if carriage.asked(parsed):
+                    self._link.carry(response)
+                return response
             result = self._link.handle(path, parsed)
             self._tell(parsed, result)
+            if isinstance(parsed, PushMessagesRequest):
+                self._unload(parsed, cast(PushMessagesResponse, result))
             return result
 
         response = await self._link.answer(request, body, handle, path)
         await response(scope, receive, send)
+
+    def _unload(self, announced: PushMessagesRequest, result: PushMessagesResponse) -> None:
+        """Take what a reply carried along, each content as if it had come by itself; the rest is still wanted."""
+        for request in self._link.carried(announced, result):
+            taken = cast(PushObjectResponse, self._link.handle(PUSH_OBJECT, request))
+            self._tell(request, taken)
+            if taken.stored:
+                result.objects_to_push.remove(request.object_id)
 
     def _tell(self, request: Protobuf, result: Protobuf) -> None:
         """Let the postbox know what a node did."""

@@ -57,10 +57,12 @@ from flwr.superlink.routers.fleet.node_auth import authenticate_node
 from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import Message as Protobuf  # type: ignore[import-untyped]
 
+from fedpriv_common import carriage
 from fedpriv_common.wire import RECORD, Field
 
 __all__ = [
     "HOT_ROUTES",
+    "PUSH_OBJECT",
     "ActivateNodeRequest",
     "ActivateNodeResponse",
     "DeactivateNodeRequest",
@@ -83,6 +85,7 @@ PATIENCE: Final = HEARTBEAT_PATIENCE
 #: Objects of one reply: the message, its record dictionary, one record. More are not stored.
 MAX_REPLY_OBJECTS: Final = 16
 
+PUSH_OBJECT: Final = "/v1/fleet/push-object"
 #: The Fleet routes that are answered here directly, and how; the others are left to Flower's own application.
 HOT_ROUTES: Final[dict[str, Callable[[Any, LinkState], Protobuf]]] = {
     "/v1/fleet/activate-node": fleet_handlers.activate_node,
@@ -91,7 +94,7 @@ HOT_ROUTES: Final[dict[str, Callable[[Any, LinkState], Protobuf]]] = {
     "/v1/fleet/pull-messages": lambda request, state: fleet_handlers.pull_messages(request, state, state.object_store),
     "/v1/fleet/push-messages": fleet_handlers.push_messages,
     "/v1/fleet/pull-object": fleet_handlers.pull_object,
-    "/v1/fleet/push-object": fleet_handlers.push_object,
+    PUSH_OBJECT: fleet_handlers.push_object,
     "/v1/fleet/confirm-message-received": lambda request, state: fleet_handlers.confirm_message_received(
         request, state, state.object_store
     ),
@@ -155,6 +158,38 @@ class SuperLink:
         if isinstance(request, PushMessagesRequest):
             _require_own_reply(request)
         return HOT_ROUTES[route](request, self.state)
+
+    def carry(self, response: PullMessagesResponse) -> None:
+        """Let the answer to a pull carry the message's contents, which then counts as received.
+
+        Without effect while some of them are still to come, as from an app that was started with `flwr run`, and when
+        they are large: the node then pulls them one by one.
+        """
+        if not response.messages_list:
+            return
+        run_id, tree = response.messages_list[0].metadata.run_id, response.message_object_trees[0]
+        contents = [self.state.get_object(run_id, object_id) for object_id in _object_ids(tree)]
+        if all(contents) and sum(len(content or b"") for content in contents) <= carriage.MOST_CARRIED:
+            carriage.load(response, cast(list[bytes], contents))
+            self.state.object_store.delete(tree.object_id)
+
+    def carried(self, request: PushMessagesRequest, response: PushMessagesResponse) -> list[PushObjectRequest]:
+        """The contents that a reply carried and that are wanted, as the requests in which they would come else."""
+        contents = carriage.unload(request, MAX_REPLY_OBJECTS)
+        if not contents or not request.messages_list:
+            return []
+        wanted = set(response.objects_to_push)
+        return [
+            PushObjectRequest(
+                node=request.node,
+                run_id=request.messages_list[0].metadata.run_id,
+                object_id=object_id,
+                object_content=content,
+                session_id=response.session_id,
+            )
+            for object_id, content in zip(_object_ids(request.message_object_trees[0]), contents, strict=False)
+            if object_id in wanted
+        ]
 
     # -- runs and messages -----------------------------------------------------------------------------------------
 
@@ -248,6 +283,11 @@ def _require_own_reply(request: PushMessagesRequest) -> None:
         raise HTTPException(401, "Invalid SuperNode authentication")
     if sum(_count(tree, MAX_REPLY_OBJECTS + 1) for tree in request.message_object_trees) > MAX_REPLY_OBJECTS:
         raise HTTPException(413, "Too many objects")
+
+
+def _object_ids(tree: ObjectTree) -> list[str]:
+    """Each object once, in the tree's order."""
+    return list(dict.fromkeys(node.object_id for node in iterate_object_tree(tree)))
 
 
 def _count(tree: ObjectTree, limit: int) -> int:
