@@ -3,8 +3,6 @@
 import inspect
 import ssl
 import threading
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -22,11 +20,10 @@ from flwr.supercore.primitives import asymmetric
 from flwr.supercore.protobuf import client as protobuf_client
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpriv_client.fleet import MAX_BYTES, Fleet, _clock_fault
+from fedpriv_client.fleet import MAX_BYTES, Fleet
 from fedpriv_client.node import Backoff, Patience
 from fedpriv_common.errors import ErrorCode, FedprivError
 
@@ -42,7 +39,6 @@ def test_flower_is_the_version_that_was_read():
             protobuf_client.ProtobufClient.__init__,
             ["self", "base_url", "interceptors", "verify", "timeout", "retry_invoker"],
         ),
-        (NodeAuthHttpInterceptor.__init__, ["self", "private_key", "public_key"]),
         (
             RuntimeVersionMetadata.from_local_component,
             ["component_name", "package_name_value", "package_version_value"],
@@ -228,22 +224,3 @@ def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, 
     assert told in raised.value.message
     assert "\n" not in str(raised.value)
     assert Stranger.paths == ["/v1/fleet/activate-node"]
-
-
-@pytest.mark.parametrize(
-    ("ahead", "told"),
-    [(60, "60 s ahead of"), (-400, "400 s behind"), (2, None), (-200, None)],
-)
-def test_a_clock_that_is_off_is_told(ahead, told):
-    date = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
-    fault = _clock_fault(httpx.Response(401, headers={"date": date}))
-    # The date is in whole seconds: between 0 and 1 s of what was meant is cut off.
-    assert (
-        fault is None
-        if told is None
-        else fault.replace("61 s", "60 s").replace("399 s", "400 s") == (f"this machine's clock is {told} the server's")
-    )
-
-
-def test_without_a_date_nothing_is_said_about_clocks():
-    assert _clock_fault(httpx.Response(401)) is None

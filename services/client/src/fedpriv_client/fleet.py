@@ -9,10 +9,9 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flwr.app import Message, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
-from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.common.constant import HEARTBEAT_MIN_INTERVAL, TIMESTAMP_HEADER
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -38,6 +37,7 @@ from flwr.proto.message_pb2 import (
     PushObjectRequest,
 )
 from flwr.proto.node_pb2 import Node as NodeProto
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -46,24 +46,34 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedpriv_client.clock import ServerClock
 from fedpriv_common import carriage
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.settings import read_secret
+from fedpriv_common.wire import PULL_HELD_S
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
-#: Seconds between two signs of life; a server takes a site for gone after missing two.
-HEARTBEAT_SECONDS: Final = HEARTBEAT_DEFAULT_INTERVAL
+#: A server takes a site for gone that gave no sign of life for twice this long, seconds. As short as Flower allows.
+HEARTBEAT_SECONDS: Final = float(HEARTBEAT_MIN_INTERVAL)
 
-#: Longest that one request may be silent, seconds. A server holds a pull for up to 20.
-_TIMEOUT = 30.0
+# Longest silences, seconds, after which a connection counts as dead. They are what a site needs to notice a network
+# that swallows everything without a word; none of them bounds how long a request takes whose bytes keep moving.
+_CONNECT_S: Final = 6.0
+_WRITE_S: Final = 10.0
+_ANSWER_S: Final = 10.0
+_HELD_ANSWER_S: Final = PULL_HELD_S + 4.0
+_HEARTBEAT_S: Final = 4.0
+#: The slowest link, bytes per second: an answer cannot come before the request has gone through it.
+_SLOWEST: Final = 4_000.0
+#: How long an idle connection is kept, seconds: longer than heartbeats are apart, shorter than a server keeps it.
+_IDLE_S: Final = 60.0
 #: Most that one answer, and one message in all, may hold, bytes. A model of the recipes takes some 20 kB.
 MAX_BYTES: Final = 16 * 2**20
 #: Objects in one message: the message, its record dictionary, one record. A foreign app's may have some more.
@@ -72,8 +82,6 @@ MAX_OBJECTS: Final = 16
 _OBJECTS_SECONDS = 60.0
 #: Seconds during which a reply is offered again over a connection that fails.
 _PUSH_SECONDS = 10.0
-#: The server refuses signatures from 5 s in its future or 305 s in its past; its own clock reads in whole seconds.
-_CLOCK_TOLERANCE_SECONDS = 4.0
 
 
 class AbandonedError(Exception):
@@ -87,16 +95,22 @@ class Fleet:
     does not recognise the site. Heartbeats may be sent from another thread.
     """
 
-    def __init__(self, server: str, authority: ssl.SSLContext, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(
+        self,
+        server: str,
+        authority: ssl.SSLContext,
+        key: ec.EllipticCurvePrivateKey,
+        clock: ServerClock | None = None,
+    ) -> None:
         self._server = server
+        self._clock = clock or ServerClock()
         self._public_key = public_key_to_bytes(key.public_key())
         self._client = FleetHttpClient(
             server,
-            interceptors=[_VersionHeaders(), NodeAuthHttpInterceptor(key, key.public_key())],
+            interceptors=[_VersionHeaders(), _Signature(key, self._clock), _Silences()],
             verify=authority,
-            timeout=_TIMEOUT,
         )
-        _bound_answers(self._client)
+        _bound_answers(self._client, authority)
         self._node: NodeProto | None = None
         #: Whether the last message came with its contents: then it counts as received, and the reply can do so, too.
         self._carries = False
@@ -133,7 +147,7 @@ class Fleet:
     # -- messages --------------------------------------------------------------------------------------------------
 
     def pull(self) -> Message | None:
-        """The next message, or None when there is none (yet: a server may hold the answer back for 20 s).
+        """The next message, or None when there is none (yet: a server may hold the answer back for PULL_HELD_S).
 
         A message whose content is no message content, or too much of it, comes empty, to be refused. Raises
         AbandonedError when it was withdrawn meanwhile.
@@ -165,6 +179,7 @@ class Fleet:
     def push(self, reply: Message) -> None:
         """Send a reply. It is offered again for some seconds when the connection fails; doing so changes nothing at
         the server. Raises AbandonedError when the server no longer wants it."""
+        self._date(reply)  # once: dated anew, it would be another reply
         deadline, delay = time.monotonic() + _PUSH_SECONDS, 0.05
         while True:
             try:
@@ -249,6 +264,12 @@ class Fleet:
                 if not self._call(self._client.PushObject, part).stored:
                     raise AbandonedError("the server no longer takes the reply's content")
 
+    def _date(self, reply: Message) -> None:
+        """Have a reply written by the server's clock. It expires with its message, whatever the clock here says."""
+        metadata = reply.metadata
+        expires, created = metadata.created_at + metadata.ttl, self._clock.now().timestamp()
+        metadata.__dict__["_created_at"], metadata.__dict__["_ttl"] = created, expires - created
+
     def _call(self, method: Callable[[RequestT], ResponseT], request: RequestT) -> ResponseT:
         try:
             return method(request)
@@ -280,9 +301,9 @@ class Fleet:
         if code == ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED:
             return _UnrecognisedError(self._server, "the session has ended")
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            fault = _clock_fault(response)
+            fault = self._clock.fault(response.headers.get("date"))
             if fault is not None:
-                return _UnrecognisedError(self._server, fault, "Set the clock; signatures carry the time.")
+                return _UnrecognisedError(self._server, fault, "Set it; until then, the site goes by the server's.")
             return _UnrecognisedError(self._server, "the session is of another start of the server")
         return _UnreachableError(self._server, f"it answers {response.status_code} to {response.request.url.path}")
 
@@ -344,8 +365,46 @@ class _BoundedStream(httpx.SyncByteStream):
         self._stream.close()
 
 
-def _bound_answers(client: FleetHttpClient) -> None:
-    """Take no redirect, no compression and no endless answer from the server."""
+class _Signature:
+    """Says who the site is. Flower's own interceptor signs this machine's time, which may be hours off."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, clock: ServerClock) -> None:
+        self._key, self._clock = key, clock
+        self._public_key = b64encode(public_key_to_bytes(key.public_key())).decode()
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Add key, time and the signature of the time."""
+        timestamp = self._clock.now().isoformat()
+        signature = b64encode(sign_message(self._key, timestamp.encode())).decode()
+        context.request.headers.update(
+            {
+                FLEET_HTTP_PUBLIC_KEY_HEADER: self._public_key,
+                TIMESTAMP_HEADER: timestamp,
+                FLEET_HTTP_SIGNATURE_HEADER: signature,
+            }
+        )
+        return call_next(context)
+
+
+class _Silences:
+    """Gives each request the silence that its kind and its size may take; Flower has one number for all."""
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Set the request's time-outs."""
+        message, connect_s = context.message, _CONNECT_S
+        if isinstance(message, SendNodeHeartbeatRequest):
+            # Whoever goes online waits for a heartbeat that hangs.
+            connect_s = answer_s = _HEARTBEAT_S
+        else:
+            answer_s = _HELD_ANSWER_S if isinstance(message, PullMessagesRequest) else _ANSWER_S
+            answer_s += int(context.request.headers.get("content-length", 0)) / _SLOWEST
+        timeout = httpx.Timeout(_WRITE_S, connect=connect_s, read=answer_s)
+        context.request.extensions["timeout"] = timeout.as_dict()
+        return call_next(context)
+
+
+def _bound_answers(client: FleetHttpClient, authority: ssl.SSLContext) -> None:
+    """Take no redirect, no compression and no endless answer from the server; keep idle connections for a while."""
 
     def check(response: httpx.Response) -> None:
         if response.is_redirect or "content-encoding" in response.headers:
@@ -353,7 +412,12 @@ def _bound_answers(client: FleetHttpClient) -> None:
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - a synchronous client
         response.stream = _BoundedStream(response.stream)
 
-    client._client.event_hooks = {"request": [], "response": [check]}
+    client._client.close()
+    client._client = httpx.Client(
+        verify=authority,
+        event_hooks={"request": [], "response": [check]},
+        limits=httpx.Limits(keepalive_expiry=_IDLE_S),
+    )
 
 
 def _object_ids(tree: ObjectTree, most: int) -> list[str]:
@@ -368,17 +432,6 @@ def _certificate_fault(error: BaseException | None) -> str | None:
             return error.verify_message
         error = error.__cause__ or error.__context__
     return None
-
-
-def _clock_fault(response: httpx.Response) -> str | None:
-    """How far this machine's clock is off, if that is what makes the server refuse signatures."""
-    try:
-        ahead = (datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds()
-    except (KeyError, ValueError, TypeError):
-        return None
-    if -300 <= ahead <= _CLOCK_TOLERANCE_SECONDS:
-        return None
-    return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
 
 
 def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -23,6 +23,9 @@ from fedpriv_common.plan import APP, Phase
 
 #: Key of the ConfigRecord in a Flower message's content.
 RECORD = "fedpriv"
+#: Longest that a server holds a pull back, seconds. A site that hears nothing for some seconds more knows that the
+#: connection is dead; asking every few seconds is the price.
+PULL_HELD_S: Final = 6.0
 
 Field = str | int | float | bytes
 FloatArray = NDArray[np.float64]

@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from fedpriv_common import keys
 from fedpriv_common.records import Estimate, RunEnd, RunInfo, RunState
 from fedpriv_common.wire import OK, SiteFacts
 from fedpriv_server.postbox import Postbox
-from fedpriv_server.status import RunStatus, SiteStatus
+from fedpriv_server.status import RunStatus, SiteStatus, Waiting
 
 #: Rounds over which the median duration is taken.
 _DURATIONS: Final = 1000
@@ -40,6 +41,8 @@ class Board:
         self.round = round_
         self.end: RunEnd | None = None
         self.warning: str | None = None
+        #: Whom the run waits for.
+        self.waiting: Callable[[], Waiting | None] = lambda: None
 
     @property
     def elapsed_s(self) -> float:
@@ -99,6 +102,7 @@ class Board:
             elapsed_s=end.duration_s if end else self.elapsed_s,
             model=keys.model(self._info.run_id) if end and end.model_digest else None,
             warning=self.warning,
+            waiting=None if end else self.waiting(),
         )
 
     def _site(self, site: str) -> SiteStatus:

@@ -9,12 +9,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.records import EventKind
 from fedpriv_common.wire import OK, Reply, Request
 from fedpriv_server.postbox import Postbox
+from fedpriv_server.status import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,8 @@ _AFTER_DEADLINE_S: Final = 60.0
 #: A site that says "not yet" is asked again after about so many seconds, twice as long each time up to the second.
 _AGAIN_S: Final = 1.0
 _AGAIN_MAX_S: Final = 30.0
+#: A question that is open for longer than this is told to whoever watches, seconds.
+_TOLD_AFTER_S: Final = 2.0
 
 
 @dataclass
@@ -42,10 +46,19 @@ class Answers:
 class Exchange:
     """Asks and waits, woken by answers. The postbox's reader for as long as a run is active."""
 
-    def __init__(self, postbox: Postbox, event: Callable[[EventKind, str, int | None], None]) -> None:
-        """`event` is told what is worth recording: its kind, the site, the round."""
+    def __init__(
+        self,
+        postbox: Postbox,
+        event: Callable[[EventKind, str, int | None], None],
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`event` is told what is worth recording: its kind, the site, the round. `waits` is told when there is a
+        `waiting` to show."""
         self._postbox = postbox
         self._event = event
+        self._stands = waits
+        self._until: datetime | None = None
+        self._quorum = 0
         self._woken = asyncio.Event()
         self._answers = Answers()
         self._asked: Mapping[str, Request] = {}
@@ -85,6 +98,8 @@ class Exchange:
         self._asked, self._accept, self._answers = requests, accept, Answers()
         self._first, self._heard = {site: deque(told) for site, told in (first or {}).items()}, heard
         self._again, self._waits, self._not_yet = again, waits, {}
+        self._quorum = quorum
+        telling = loop.call_later(_TOLD_AFTER_S, self._tell, datetime.now(UTC) + timedelta(seconds=deadline_s))
         self._reply_bytes, self._ttl_s = payload_bytes + _ENVELOPE_BYTES, deadline_s + _AFTER_DEADLINE_S
         try:
             for site in requests:
@@ -96,6 +111,8 @@ class Exchange:
                 except TimeoutError:
                     continue
         finally:
+            telling.cancel()
+            self._until = None
             for _, _, timer in self._not_yet.values():
                 timer.cancel()
             for site in requests:
@@ -111,9 +128,26 @@ class Exchange:
         request = told[0] if told else self._asked[site]
         self._postbox.send(site, request, reply_bytes=self._reply_bytes, ttl_s=self._ttl_s)
 
+    def waiting(self) -> Waiting | None:
+        """Whom the question that is open waits for, once that has taken some seconds."""
+        if self._until is None:
+            return None
+        lacking = max(0, self._quorum - len(self._answers.replies))
+        return Waiting(sites=tuple(self._missing()), lacking=lacking, until=self._until)
+
+    def _tell(self, until: datetime) -> None:
+        self._until = until
+        waiting = self.waiting()
+        if waiting is not None and waiting.sites:
+            log.info("waiting", extra=waiting.model_dump(mode="json"))
+        self._stands()
+
+    def _missing(self) -> list[str]:
+        return [site for site in self._asked if site not in self._answers]
+
     def _wait_s(self, elapsed_s: float, deadline_s: float, quorum: int, grace_s: float) -> float:
         """How long to wait before looking again; 0 when there is nothing to wait for."""
-        missing = [site for site in self._asked if site not in self._answers]
+        missing = self._missing()
         received = len(self._answers.replies)
         if not missing or received + len(missing) < quorum:
             return 0.0

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from fedpriv_common.wire import Request
+from fedpriv_common.wire import PULL_HELD_S, Request
 from fedpriv_server.superlink import (
     BEAT_SECONDS,
     PATIENCE,
@@ -35,8 +35,8 @@ from fedpriv_server.superlink import (
 
 log = logging.getLogger(__name__)
 
-#: Longest that a pull is held back, seconds; nodes give up on a request after 30.
-HOLD_SECONDS: Final = 20.0
+#: Longest that a pull is held back, seconds.
+HOLD_SECONDS: Final = PULL_HELD_S
 #: A site that asks for work this long after it got a letter, seconds, has lost it. Doubles with each repetition.
 _LOST_SECONDS: Final = 1.0
 #: A site whose held pull broke off is offline unless it asks again within this time, seconds.
@@ -89,6 +89,8 @@ class _Box:
     knock: asyncio.Event = field(default_factory=asyncio.Event)
     #: Counts pulls: only the newest one of a site is held.
     pull: int = 0
+    #: Offline after so many seconds without a sign of life.
+    patience_s: float = PATIENCE * BEAT_SECONDS
     silence: asyncio.TimerHandle | None = None
 
 
@@ -189,13 +191,17 @@ class Postbox:
         """The site sent a request."""
         box = self._by_node.get(node_id)
         if box is not None:
+            self._expect(box)
             self._set_online(box, True)
 
     def activated(self, node_id: int, heartbeat_s: float) -> None:
         """The site went online anew: what it was working on is lost."""
         box = self._by_node.get(node_id)
-        if box is not None and box.letter is not None:
-            self._forget(box.letter)
+        if box is not None:
+            box.pull += 1  # one that is still held came by a dead connection: a letter must not go there
+            box.knock.set()
+            if box.letter is not None:
+                self._forget(box.letter)
         self.heartbeat(node_id, heartbeat_s)
         if box is not None and box.letter is not None and box.letter.message_id is None:
             self._post(box)
@@ -210,11 +216,13 @@ class Postbox:
         """The site is alive, and says how often it will say so."""
         box = self._by_node.get(node_id)
         if box is not None:
-            self._expect(box, PATIENCE * interval_s)
+            box.patience_s = PATIENCE * interval_s
+            self._expect(box)
             self._set_online(box, True)
 
     def reply_announced(self, request: PushMessagesRequest, response: PushMessagesResponse) -> None:
         """A reply was taken; its objects follow."""
+        self.seen(request.node.node_id)
         box = self._by_node.get(request.node.node_id)
         if box is None or not request.messages_list:
             return
@@ -232,6 +240,7 @@ class Postbox:
 
     def object_stored(self, request: PushObjectRequest) -> None:
         """One object of a reply arrived."""
+        self.seen(request.node.node_id)
         box = self._by_node.get(request.node.node_id)
         letter = box.letter if box else None
         if box is None or letter is None or letter.missing is None or request.object_id not in letter.missing:
@@ -314,11 +323,11 @@ class Postbox:
 
         asyncio.get_running_loop().call_later(_GONE_SECONDS, decide)
 
-    def _expect(self, box: _Box, within_s: float) -> None:
+    def _expect(self, box: _Box) -> None:
         if box.silence is not None:
             box.silence.cancel()
         loop = asyncio.get_running_loop()
-        box.silence = loop.call_later(within_s, self._set_online, box, False)
+        box.silence = loop.call_later(box.patience_s, self._set_online, box, False)
 
     def _set_online(self, box: _Box, online: bool) -> None:
         if box.online is online:

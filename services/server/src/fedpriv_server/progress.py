@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedpriv_common.errors import Refusal
 from fedpriv_common.rounding import spell_limit, spell_spent
-from fedpriv_server.status import RunStatus
+from fedpriv_server.status import RunStatus, Waiting
 
 
 def show_progress(statuses: Iterable[RunStatus], console: Console) -> RunStatus:
@@ -55,15 +55,25 @@ def _lines(statuses: Iterable[RunStatus], console: Console) -> RunStatus | None:
 def _stage(status: RunStatus) -> str:
     if status.cause is not None:
         return status.state.value
+    unapproved = [site.site for site in status.sites if site.code == Refusal.APPROVAL_NEEDED]
+    if unapproved and status.round == 0:
+        return f"waiting for a person's approval at {', '.join(unapproved)}"
+    if status.waiting is not None and status.waiting.sites:
+        return _waiting(status, status.waiting)
     if status.round > 0:
         return "training"
-    unapproved = [site.site for site in status.sites if site.code == Refusal.APPROVAL_NEEDED]
-    if unapproved:
-        return f"waiting for a person's approval at {', '.join(unapproved)}"
     answered = sum(site.code is not None for site in status.sites)
     if answered < len(status.sites):
         return f"waiting for sites ({answered} of {len(status.sites)} answered)"
     return "centring"
+
+
+def _waiting(status: RunStatus, waiting: Waiting) -> str:
+    """Until when the run stands still, and at whom to look."""
+    online = {site.site: site.online for site in status.sites}
+    sites = ", ".join(site if online.get(site) else f"{site} (offline)" for site in waiting.sites)
+    then = f", then halts: {waiting.lacking} more must answer" if waiting.lacking else ""
+    return f"waiting for {sites} until {waiting.until.astimezone():%H:%M:%S}{then}"
 
 
 def _figures(status: RunStatus) -> str:

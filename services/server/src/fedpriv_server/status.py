@@ -28,6 +28,14 @@ class SiteStatus(_Answer):
     epsilon_limit: float | None = None
 
 
+class Waiting(_Answer):
+    """A question that has been open for some seconds: whom it waits for, and for how long at most."""
+
+    sites: tuple[str, ...] = Field(description="have not answered")
+    lacking: int = Field(description="answers that the quorum still lacks; with 0, slow sites are waited for")
+    until: datetime = Field(description="then it goes on without them, or halts if the quorum lacks answers")
+
+
 class RunStatus(_Answer):
     """A run now. `version` grows with every change."""
 
@@ -48,6 +56,7 @@ class RunStatus(_Answer):
     elapsed_s: float
     model: str | None = Field(description="key of the published model in the bucket")
     warning: str | None = None
+    waiting: Waiting | None = None
 
 
 class RunStarted(_Answer):
