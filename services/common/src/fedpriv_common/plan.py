@@ -88,7 +88,8 @@ class RunSettings(_Frozen):
         PureEpsilon | None, Field(description="of each evaluation; none: they share the run's epsilon")
     ] = None
     admission_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    round_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    # A run outlives a network that is away for ten minutes: what sites released before would be spent for nothing.
+    round_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 900.0
     min_reply_ms: MinReplyMs = 20
 
     @model_validator(mode="after")

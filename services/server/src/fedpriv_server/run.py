@@ -73,12 +73,12 @@ class Run:
         self._progress = progress or Progress()
         self._journal = Journal(hub.archive, self._progress.known)
         self._questions = Questions(info, hub.witness)
-        self._exchange = Exchange(hub.postbox, self._event, lambda: self._board.changed())
         self._sites = sites
         seed = hashlib.sha256(info.run_id.encode()).digest()
         self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
         self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
         self._board.held_out = dict(self._progress.held_out)
+        self._exchange = Exchange(hub.postbox, self._event, self._board.changed)
         self._board.waiting = self._exchange.waiting
         self._ending = Ending(
             info, sites, hub, self._journal, self._exchange, self._board, self._note, self._progress.parts
