@@ -47,7 +47,9 @@ def run(
     min_reply_ms: Annotated[
         int | None, typer.Option(help="Answers come at whole multiples of it; 20 by default.")
     ] = None,
-    admission_deadline: Annotated[float | None, typer.Option(help="Seconds to answer the plan in; 60 by default.")] = None,
+    admission_deadline: Annotated[
+        float | None, typer.Option(help="Seconds to answer the plan in; 60 by default.")
+    ] = None,
     round_deadline: Annotated[float | None, typer.Option(help="Seconds to answer a round in; 900 by default.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it; exit 0 only when it finishes.")] = False,
     once: Annotated[
