@@ -121,7 +121,7 @@ def everything(store: ObjectStore, run_id: str) -> set[str]:
 
 def complete(rounds: int = 6) -> set[str]:
     run_id = "run"
-    expected = {keys.run_info(run_id), keys.run_end(run_id), keys.model(run_id)}
+    expected = {keys.run_info(run_id), keys.run_decision(run_id), keys.run_end(run_id), keys.model(run_id)}
     expected |= {keys.statement(run_id), keys.statement_page(run_id)}
     expected |= {keys.admission(run_id, site) for site in SITES} | {keys.evaluation(run_id, rounds)}
     expected |= {keys.record(run_id, rounds, site, Phase.EVALUATE) for site in SITES}
@@ -241,10 +241,6 @@ def test_while_s3_is_away_rounds_go_on_and_nothing_is_lost(
     until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
     assert "store_unavailable" in server.log
     assert "store_conflict" not in server.log
-    # KMS was away as well when the run ended: the statement waited for its signature on the server's disk.
-    assert "statement_waits" in server.log
-    key, body = parse_public_key(ensure_kms_key(STATEMENT_KEY)), store.get(keys.statement(run_id))
-    assert verify(body or b"", key, {}, unsigned=set(SITES)).first_failure is None
 
 
 def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_away_then(
@@ -271,6 +267,10 @@ def test_what_s3_could_not_take_is_sent_by_the_next_start_even_if_s3_is_still_aw
     until(lambda: everything(store, run_id) == complete(), "everything in the bucket")
     assert_finished(server.finish(run_id))
     assert server.log.count("run_resumed") == resumed, "a run that ended is not begun again"
+    # KMS was away as well when the run ended: the statement waited for its signature on the server's disk.
+    assert "statement_waits" in server.log
+    key, body = parse_public_key(ensure_kms_key(STATEMENT_KEY)), store.get(keys.statement(run_id))
+    assert verify(body or b"", key, {}, unsigned=set(SITES)).first_failure is None
 
 
 def test_a_round_that_closed_without_a_site_is_not_opened_again_for_it(

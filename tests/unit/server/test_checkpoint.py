@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
 from fedpriv_common.contract import load_contract
-from fedpriv_common.plan import RunSettings, make_plan
-from fedpriv_common.records import RunInfo
-from fedpriv_server.checkpoint import decode_checkpoint, encode_checkpoint, encode_model, read_metadata
+from fedpriv_common.plan import Phase, RunSettings, make_plan
+from fedpriv_common.records import RoundClosed, RunInfo
+from fedpriv_server.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint, encode_model, read_metadata
 from fedpriv_server.strategy import Iterate
 
 CONTRACT = load_contract("breast-cancer-wisconsin")
@@ -44,14 +44,34 @@ iterates = st.builds(
 )
 
 
-@given(iterates)
-def test_an_iterate_comes_back_bit_by_bit_and_always_as_the_same_bytes(iterate: Iterate) -> None:
-    data = encode_checkpoint(RUN, iterate)
-    back = decode_checkpoint(RUN, data)
+CLOSED = RoundClosed(
+    run_id=RUN.run_id,
+    round=4,
+    phase=Phase.TRAIN,
+    closed_at=datetime(2026, 1, 5, 12, 30, 1, 250_000, tzinfo=UTC),
+    expected=("site-1", "site-2"),
+    received=("site-1",),
+    refused={"site-2": "LEDGER_UNAVAILABLE"},
+    duration_ms=12.5,
+)
+checkpoints = st.builds(
+    Checkpoint,
+    iterate=iterates,
+    closed=st.sampled_from([None, CLOSED]),
+    declined=st.dictionaries(st.sampled_from(["site-1", "site-2"]), st.sampled_from(["INTERNAL", "RUN_CLOSED"])),
+)
+
+
+@given(checkpoints)
+def test_a_checkpoint_comes_back_bit_by_bit_and_always_as_the_same_bytes(checkpoint: Checkpoint) -> None:
+    data = encode_checkpoint(RUN, checkpoint)
+    read = decode_checkpoint(RUN, data)
+    assert (read.closed, read.declined) == (checkpoint.closed, checkpoint.declined)
+    iterate, back = checkpoint.iterate, read.iterate
     assert (back.round, back.averaged) == (iterate.round, iterate.averaged)
     for name in ("parameters", "centre", "average"):
         assert getattr(back, name).tobytes() == getattr(iterate, name).tobytes()
-    assert encode_checkpoint(RUN, back) == data
+    assert encode_checkpoint(RUN, read) == data
 
 
 @given(st.binary(max_size=300))
@@ -62,16 +82,17 @@ def test_bytes_that_are_no_checkpoint_are_refused(data: bytes) -> None:
 
 def test_a_checkpoint_that_was_cut_or_belongs_to_another_run_or_is_not_finite_is_refused() -> None:
     first = Iterate.first(PLAN, b"seed")
-    data = encode_checkpoint(RUN, first)
+    data = encode_checkpoint(RUN, Checkpoint(first))
     with pytest.raises(ValueError, match="not a checkpoint"):
         decode_checkpoint(RUN, data[:-1])
     with pytest.raises(ValueError, match="belongs to run"):
         decode_checkpoint(run_info("01J9ZZZZZZZZZZZZZZZZZZZZZY"), data)
     broken = Iterate(0, np.full(31, np.nan), first.centre, first.average)
     with pytest.raises(ValueError, match="not those of the plan's model"):
-        decode_checkpoint(RUN, encode_checkpoint(RUN, broken))
+        decode_checkpoint(RUN, encode_checkpoint(RUN, Checkpoint(broken)))
+    short = Checkpoint(Iterate(0, np.zeros(5), first.centre, first.average))
     with pytest.raises(ValueError, match="not those of the plan's model"):
-        decode_checkpoint(RUN, encode_checkpoint(RUN, Iterate(0, np.zeros(5), first.centre, first.average)))
+        decode_checkpoint(RUN, encode_checkpoint(RUN, short))
     with pytest.raises(ValueError, match="not a checkpoint"):
         decode_checkpoint(RUN, save({"parameters": np.zeros(31)}))
 

@@ -62,6 +62,8 @@ class ErrorCode(StrEnum):
     BAD_HISTORY = "BAD_HISTORY"
     LEDGER_UNWRITABLE = "LEDGER_UNWRITABLE"
     STATEMENT_INVALID = "STATEMENT_INVALID"
+    RUN_DAMAGED = "RUN_DAMAGED"
+    SERVER_FAULT = "SERVER_FAULT"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

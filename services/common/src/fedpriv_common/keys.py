@@ -67,6 +67,11 @@ def part(run_id: str, site: str) -> str:
     return f"{run_prefix(run_id)}parts/{site}.json"
 
 
+def run_decision(run_id: str) -> str:
+    """How the run will end, before its sites are told."""
+    return f"{run_prefix(run_id)}decision.json"
+
+
 def run_end(run_id: str) -> str:
     """The run's terminal state."""
     return f"{run_prefix(run_id)}end.json"

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from fedpriv_common.errors import ErrorCode
 from fedpriv_common.plan import Phase, Plan, RunSettings
 from fedpriv_common.wire import SiteFacts
 
@@ -153,12 +154,26 @@ class EndCause(StrEnum):
     INTERNAL = "internal"
 
 
+EndState = Literal[RunState.FINISHED, RunState.HALTED, RunState.FAILED, RunState.CANCELLED]
+
+
+class RunDecision(_Object):
+    """`decision.json`: how the run ends, written before its sites are told. A server that was started in between ends
+    it so, whatever it would find now. Nobody else reads it."""
+
+    decided_at: AwareDatetime
+    state: EndState
+    cause: EndCause
+    code: ErrorCode | None = None
+
+
 class RunEnd(_Object):
     """`end.json`: the run's one terminal state."""
 
     ended_at: AwareDatetime
-    state: Literal[RunState.FINISHED, RunState.HALTED, RunState.FAILED, RunState.CANCELLED]
+    state: EndState
     cause: EndCause
+    code: Annotated[ErrorCode | None, Field(description="of a failed run: its entry in the error reference")] = None
     rounds: Annotated[int, Field(ge=0, description="training rounds completed")]
     duration_s: Annotated[float, Field(ge=0)]
     model_digest: Digest | None

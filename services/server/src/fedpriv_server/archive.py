@@ -28,8 +28,11 @@ class Archive:
         self._outbox = outbox
         self._abandoned = threading.Event()
 
-    def put(self, objects: Sequence[StoredObject]) -> None:
-        """Hand over a bundle; on return it is durable. A full disk is waited for; raises DISK_FULL in the end."""
+    def put(self, objects: Sequence[StoredObject]) -> int:
+        """Hand over a bundle; on return it is durable. Returns its number in the outbox.
+
+        A full disk is waited for; raises DISK_FULL in the end.
+        """
         deadline, pause_s = time.monotonic() + _DISK_PATIENCE_S, 0.2
         while True:
             try:
@@ -44,6 +47,10 @@ class Archive:
                     ) from None
             self._abandoned.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
             pause_s = min(2 * pause_s, 10.0)
+
+    def wait_until_sent(self, number: int, timeout_s: float) -> bool:
+        """Whether the bucket has the bundle of this number and all before it, waiting for it."""
+        return self._outbox.wait_until_sent(number, timeout_s)
 
     def stop(self) -> None:
         """Wait for a full disk no longer."""

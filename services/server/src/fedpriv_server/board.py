@@ -90,6 +90,7 @@ class Board:
             version=self._version,
             state=end.state if end else RunState.ACTIVE,
             cause=end.cause if end else None,
+            code=end.code if end else None,
             created_at=self._info.created_at,
             epsilon=plan.epsilon,
             delta=plan.delta,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +13,7 @@ from safetensors.numpy import load, save
 
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.contract import DataContract
-from fedpriv_common.records import RunInfo
+from fedpriv_common.records import RoundClosed, RunInfo
 from fedpriv_server.strategy import Iterate
 
 CONTENT_TYPE: Final = "application/octet-stream"
@@ -19,38 +21,55 @@ CONTENT_TYPE: Final = "application/octet-stream"
 _METADATA: Final = "fedpriv"
 
 
-def encode_checkpoint(run: RunInfo, iterate: Iterate) -> bytes:
-    """The iterate as a file; the same iterate always gives the same bytes."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a round decided, in one object: a bucket that lost its server in the middle of a round's objects has all
+    of the decision or nothing of it. `closed` is the round's close (none before the first round); `declined` each site
+    that is asked no more, with its refusal."""
+
+    iterate: Iterate
+    closed: RoundClosed | None = None
+    declined: Mapping[str, str] = field(default_factory=dict)
+
+
+def encode_checkpoint(run: RunInfo, checkpoint: Checkpoint) -> bytes:
+    """The checkpoint as a file; the same checkpoint always gives the same bytes."""
+    iterate = checkpoint.iterate
     metadata = {
         "run_id": run.run_id,
         "plan_digest": run.plan_digest,
         "round": iterate.round,
         "averaged": iterate.averaged,
+        "closed": checkpoint.closed.model_dump(mode="json") if checkpoint.closed else None,
+        "declined": dict(checkpoint.declined),
     }
     tensors = {"parameters": iterate.parameters, "centre": iterate.centre, "average": iterate.average}
     return _encode(tensors, metadata)
 
 
-def decode_checkpoint(run: RunInfo, data: bytes) -> Iterate:
-    """The iterate in a file; raises ValueError unless it is a checkpoint of this run."""
+def decode_checkpoint(run: RunInfo, data: bytes) -> Checkpoint:
+    """The checkpoint in a file; raises ValueError unless it is one of this run."""
     try:
         tensors = load(data)
         metadata = read_metadata(data)
-    except (SafetensorError, KeyError, UnicodeDecodeError) as error:
+        owner = (metadata["run_id"], metadata["plan_digest"])
+        iterate = Iterate(
+            round=int(metadata["round"]),
+            parameters=tensors["parameters"],
+            centre=tensors["centre"],
+            average=tensors["average"],
+            averaged=int(metadata["averaged"]),
+        )
+        closed, declined = metadata.get("closed"), dict(metadata.get("declined", {}))
+        last = RoundClosed.model_validate(closed) if closed is not None else None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a checkpoint: {error}") from None
-    if metadata.get("run_id") != run.run_id or metadata.get("plan_digest") != run.plan_digest:
-        raise ValueError(f"the checkpoint belongs to run {metadata.get('run_id')}, not to {run.run_id}")
-    iterate = Iterate(
-        round=int(metadata["round"]),
-        parameters=tensors["parameters"],
-        centre=tensors["centre"],
-        average=tensors["average"],
-        averaged=int(metadata["averaged"]),
-    )
+    if owner != (run.run_id, run.plan_digest):
+        raise ValueError(f"the checkpoint belongs to run {owner[0]}, not to {run.run_id}")
     arrays = (iterate.parameters, iterate.centre, iterate.average)
     if iterate.parameters.shape != (run.plan.model.n_parameters,) or not all(np.isfinite(a).all() for a in arrays):
         raise ValueError("the checkpoint's arrays are not those of the plan's model")
-    return iterate
+    return Checkpoint(iterate, last, {str(site): str(code) for site, code in declined.items()})
 
 
 def encode_model(run: RunInfo, iterate: Iterate, contract: DataContract) -> bytes:

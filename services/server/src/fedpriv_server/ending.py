@@ -11,7 +11,7 @@ from typing import Final
 from fedpriv_common import keys
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import FedprivError, Refusal
-from fedpriv_common.records import EndCause, RunEnd, RunInfo, RunState
+from fedpriv_common.records import RunDecision, RunEnd, RunInfo
 from fedpriv_common.statement.schema import Outcome, SignedPart
 from fedpriv_common.wire import OK, Reply, SiteFacts
 from fedpriv_server.board import Board
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 #: How long sites may take to close a run, seconds; one that does not hear of it is told before its next run.
 _CLOSE_DEADLINE_S: Final = 10.0
-#: How long the bucket is waited for before a run is reported as ended, seconds.
-_FLUSH_DEADLINE_S: Final = 5.0
 #: Answers to a close after which a site holds nothing of the run.
 CLOSED: Final = (OK, Refusal.RUN_CLOSED, Refusal.NOT_ADMITTED)
 
@@ -84,19 +82,22 @@ class Ending:
         for site in unheard:
             self._hub.unclosed.add(self._info.run_id, site)
 
-    async def publish(self, iterate: Iterate, state: RunState, cause: EndCause) -> None:
+    async def publish(self, iterate: Iterate, decision: RunDecision) -> None:
         """Write model, statement and end, and wait a while for the bucket to have them."""
         run_id, objects, model_digest = self._info.run_id, [], None
+        self._board.warning = None
         if iterate.round > 0:
             model = encode_model(self._info, iterate, self._hub.contract)
             model_digest = sha256_hex(model)
             objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
-            objects += await self._statement(model_digest, Outcome(state=state, cause=cause, rounds=iterate.round))
+            outcome = Outcome(state=decision.state, cause=decision.cause, rounds=iterate.round)
+            objects += await self._statement(model_digest, outcome)
         end = RunEnd(
             run_id=run_id,
             ended_at=datetime.now(UTC),
-            state=state,
-            cause=cause,
+            state=decision.state,
+            cause=decision.cause,
+            code=decision.code,
             rounds=iterate.round,
             duration_s=self._board.elapsed_s,
             model_digest=model_digest,
@@ -105,15 +106,14 @@ class Ending:
         )
         self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
         try:
-            await self._journal.settled()
-            if not await asyncio.to_thread(self._hub.outbox.wait_until_empty, _FLUSH_DEADLINE_S):
+            if not await self._journal.in_bucket():
                 self._board.warning = (
                     "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
                 )
         except FedprivError as error:
             self._board.warning = str(error)
         self._board.end = end
-        self._hub.prometheus.run_ended(run_id, state)
+        self._hub.prometheus.run_ended(run_id, decision.state)
         self._board.changed()
 
     async def _statement(self, model_digest: str, outcome: Outcome) -> list[StoredObject]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fedpriv_common.contract import DataContract
-from fedpriv_common.records import Admission, Estimate
+from fedpriv_common.errors import ErrorCode
+from fedpriv_common.records import Admission, Estimate, RoundClosed, RunDecision
 from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
+from fedpriv_server.checkpoint import Checkpoint
 from fedpriv_server.evaluation import PublicSet
-from fedpriv_server.outbox import Outbox
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.statements import Statements
-from fedpriv_server.strategy import Iterate
 from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
 
@@ -24,7 +24,6 @@ class Hub:
 
     postbox: Postbox
     archive: Archive
-    outbox: Outbox
     witness: Witness
     contract: DataContract
     public: PublicSet | None
@@ -35,10 +34,14 @@ class Hub:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an earlier start of the run came. `known`: keys that it wrote."""
+    """How far an earlier start of the run came. `known`: keys that it wrote. `short`: the close of the round after the
+    checkpoint's, when too few sites answered it. `fault`: why the run cannot go on from what was written."""
 
     admissions: dict[str, Admission] = field(default_factory=dict)
-    iterate: Iterate | None = None
+    checkpoint: Checkpoint | None = None
+    short: RoundClosed | None = None
+    decision: RunDecision | None = None
+    fault: ErrorCode | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     parts: dict[str, SignedPart] = field(default_factory=dict)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import BaseModel
 
 from fedpriv_server.archive import Archive
 from fedpriv_server.outbox import StoredObject
+
+#: How long the bucket is waited for before the disk alone has to do, seconds.
+_BUCKET_PATIENCE_S: Final = 5.0
 
 
 def as_object(key: str, value: BaseModel) -> StoredObject:
@@ -24,7 +28,9 @@ class Journal:
         crash differs in its times, and the first telling counts."""
         self._archive = archive
         self._known = known
-        self._last: asyncio.Task[None] | None = None
+        self._last: asyncio.Task[int] | None = None
+        #: A bundle that the bucket was waited for in vain with.
+        self._overdue: int | None = None
 
     def write(self, objects: Sequence[StoredObject]) -> None:
         """Begin to write a bundle after those before it."""
@@ -37,7 +43,23 @@ class Journal:
         if self._last is not None:
             await asyncio.shield(self._last)
 
-    async def _save(self, previous: asyncio.Task[None] | None, objects: list[StoredObject]) -> None:
+    async def in_bucket(self) -> bool:
+        """Whether everything is in the bucket, waiting a while for it. It is durable in any case: see `settled`.
+
+        A bucket that was waited for in vain is waited for again only when it has taken what it did not take then.
+        """
+        if self._last is None:
+            return True
+        number = await asyncio.shield(self._last)
+        if self._overdue is not None:
+            if not self._archive.wait_until_sent(self._overdue, 0.0):
+                return False
+            self._overdue = None
+        if not await asyncio.to_thread(self._archive.wait_until_sent, number, _BUCKET_PATIENCE_S):
+            self._overdue = number
+        return self._overdue is None
+
+    async def _save(self, previous: asyncio.Task[int] | None, objects: list[StoredObject]) -> int:
         if previous is not None:
             await previous
-        await asyncio.to_thread(self._archive.put, objects)
+        return await asyncio.to_thread(self._archive.put, objects)

@@ -56,8 +56,11 @@ class Outbox:
         with self._changed:
             return len(self._waiting)
 
-    def add(self, objects: Sequence[StoredObject]) -> None:
-        """Append a bundle; on return it survives a crash. Raises OSError when the disk does not take it."""
+    def add(self, objects: Sequence[StoredObject]) -> int:
+        """Append a bundle; on return it survives a crash. Returns its number, which grows from bundle to bundle.
+
+        Raises OSError when the disk does not take it.
+        """
         with self._changed:
             number, self._next = self._next, self._next + 1
         path = self._path(number)
@@ -76,6 +79,7 @@ class Outbox:
             self._waiting.append(number)
             self._waiting.sort()
             self._changed.notify_all()
+        return number
 
     def oldest(self) -> int | None:
         """The number of the bundle to send next."""
@@ -101,6 +105,11 @@ class Outbox:
         """Whether there is a bundle, waiting for one if there is none."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._waiting), timeout_s)
+
+    def wait_until_sent(self, number: int, timeout_s: float) -> bool:
+        """Whether the bucket has the bundle and all before it, waiting for it."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting or self._waiting[0] > number, timeout_s)
 
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Whether the bucket has everything, waiting for it."""

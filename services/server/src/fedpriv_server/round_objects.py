@@ -12,41 +12,35 @@ from fedpriv_server.journal import as_object
 from fedpriv_server.outbox import StoredObject
 
 
-def round_objects(
-    run_id: str,
-    phase: Phase,
-    number: int,
-    members: tuple[str, ...],
-    answers: Answers,
-    evaluated: dict[str, float | None] | None,
-    duration_s: float,
-) -> list[StoredObject]:
-    """One record per reply, the model's public figures if it was `evaluated`, and the close of the round."""
-    now = datetime.now(UTC)
-    objects = replies_as_objects(run_id, phase, number, answers)
-    if evaluated is not None:
-        record = MetricRecord(
-            run_id=run_id,
-            site=GLOBAL,
-            round=number,
-            phase=Phase.EVALUATE,
-            recorded_at=now,
-            provenance="public",
-            metrics=evaluated,
-            facts=None,
-        )
-        objects.append(as_object(keys.record(run_id, number, GLOBAL, Phase.EVALUATE), record))
-    closed = RoundClosed(
+def public_figures(run_id: str, number: int, figures: dict[str, float | None]) -> StoredObject:
+    """The model of a round on the public validation set."""
+    record = MetricRecord(
+        run_id=run_id,
+        site=GLOBAL,
+        round=number,
+        phase=Phase.EVALUATE,
+        recorded_at=datetime.now(UTC),
+        provenance="public",
+        metrics=figures,
+        facts=None,
+    )
+    return as_object(keys.record(run_id, number, GLOBAL, Phase.EVALUATE), record)
+
+
+def close_of(
+    run_id: str, phase: Phase, number: int, members: tuple[str, ...], answers: Answers, duration_s: float
+) -> RoundClosed:
+    """The close of a round."""
+    return RoundClosed(
         run_id=run_id,
         round=number,
         phase=phase,
-        closed_at=now,
+        closed_at=datetime.now(UTC),
         expected=members,
         received=tuple(sorted(answers.replies)),
         refused=dict(sorted(answers.refused.items())),
         duration_ms=1000 * duration_s,
     )
-    return [*objects, as_object(keys.round_closed(run_id, number), closed)]
 
 
 def replies_as_objects(run_id: str, phase: Phase, number: int, answers: Answers) -> list[StoredObject]:

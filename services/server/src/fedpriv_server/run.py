@@ -6,27 +6,36 @@
 
 Whatever happens, a run ends once, with `end.json`. A server that stops in between leaves it active: the next start
 goes on from the last checkpoint, and sites answer what they were asked before with the bytes of the first time.
+
+Two things would not come out the same when they are repeated, and are in the bucket before anyone is asked or told
+what follows from them: a round (or an admission) that closed without a site, which might answer then, and the decision
+how the run ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from ulid import ULID
 
 from fedpriv_common import keys
-from fedpriv_common.errors import Refusal
+from fedpriv_common.errors import ErrorCode, FedprivError, Refusal
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
     Admission,
     EndCause,
+    EndState,
     EventKind,
+    RoundClosed,
+    RunDecision,
     RunEvent,
     RunInfo,
     RunState,
@@ -34,7 +43,7 @@ from fedpriv_common.records import (
 from fedpriv_common.steps import measured, step
 from fedpriv_common.wire import OK, Reply, Request, SiteFacts, decode_array
 from fedpriv_server.board import Board
-from fedpriv_server.checkpoint import CONTENT_TYPE, encode_checkpoint
+from fedpriv_server.checkpoint import CONTENT_TYPE, Checkpoint, encode_checkpoint
 from fedpriv_server.ending import CLOSED, Ending
 from fedpriv_server.exchange import Answers, Exchange
 from fedpriv_server.held_out import IntArray, decode_matrix, held_out_evaluation, planned_evaluation
@@ -42,15 +51,21 @@ from fedpriv_server.hub import Hub, Progress
 from fedpriv_server.journal import Journal, as_object
 from fedpriv_server.outbox import StoredObject
 from fedpriv_server.questions import Questions
-from fedpriv_server.round_objects import replies_as_objects, round_objects
+from fedpriv_server.round_objects import close_of, public_figures, replies_as_objects
 from fedpriv_server.statements import PART_BYTES
 from fedpriv_server.status import RunStatus
-from fedpriv_server.strategy import FloatArray, Iterate, make_strategy, reply_bound, reply_size
+from fedpriv_server.strategy import FloatArray, Iterate, Strategy, make_strategy, reply_bound, reply_size
 
 log = logging.getLogger(__name__)
 
 #: How long an offline site is waited for at admission once the quorum is there, seconds.
 _ADMISSION_GRACE_S: Final = 5.0
+
+#: What a run's status says while the bucket does not take what must not come out differently.
+_DISK_ALONE: Final = (
+    "S3 does not take what the run has decided: until it does, the run survives a crash of the server, "
+    "but not the loss of the server's disk"
+)
 
 
 class HaltedError(Exception):
@@ -65,17 +80,19 @@ class Run:
     """An active run, and its status when it has ended."""
 
     def __init__(self, info: RunInfo, sites: tuple[str, ...], hub: Hub, progress: Progress | None = None) -> None:
-        """`sites`: who is asked to take part. Raises ValueError when the plan names a strategy that does not fit."""
+        """`sites`: who is asked to take part."""
         self.info = info
         self._plan = info.plan
         self._hub = hub
-        self._strategy = make_strategy(info.plan)
         self._progress = progress or Progress()
         self._journal = Journal(hub.archive, self._progress.known)
         self._questions = Questions(info, hub.witness)
         self._sites = sites
         seed = hashlib.sha256(info.run_id.encode()).digest()
-        self._iterate = self._progress.iterate or Iterate.first(self._plan, seed)
+        checkpoint = self._progress.checkpoint
+        self._iterate = checkpoint.iterate if checkpoint else Iterate.first(self._plan, seed)
+        #: Sites that said no in a round and are asked no more, with what they said.
+        self._declined = dict(checkpoint.declined) if checkpoint else {}
         self._board = Board(info, sites, hub.postbox, dict(self._progress.metrics), self._iterate.round)
         self._board.held_out = dict(self._progress.held_out)
         self._exchange = Exchange(hub.postbox, self._event, self._board.changed)
@@ -85,6 +102,8 @@ class Run:
         )
         self._training: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._decision = self._progress.decision
+        self._decided = asyncio.Event()
 
     # -- for the operator ------------------------------------------------------------------------------------------
 
@@ -93,11 +112,21 @@ class Run:
         """Whether the run has its terminal state."""
         return self._board.end is not None
 
-    def cancel(self) -> None:
-        """End the run as soon as the sites have heard of it. Without effect on one that has ended."""
+    async def cancel(self, timeout_s: float) -> None:
+        """End the run as soon as the sites have heard of it. Without effect on one whose end is decided.
+
+        Returns when no crash can undo it, at most after `timeout_s`.
+        """
         self._cancelled = True
         if self._training is not None:
             self._training.cancel()
+        else:
+            self._decide(RunState.CANCELLED, EndCause.OPERATOR)
+        with contextlib.suppress(TimeoutError, FedprivError):
+            if self._training is not None:
+                await asyncio.wait_for(self._decided.wait(), timeout_s)
+            else:  # its turn has not come
+                await asyncio.wait_for(self._journal.settled(), timeout_s)
 
     def status(self) -> RunStatus:
         """The run now."""
@@ -117,56 +146,101 @@ class Run:
         """Run to the end. Cancelled from outside (the server stops), it stays active for the next start."""
         self._journal.write([as_object(keys.run_info(self.info.run_id), self.info)])
         if self._progress.begun:
-            self._event(EventKind.RUN_RESUMED, None, self._iterate.round)
+            self._take_up()
         async with self._hub.postbox.open(self.info.run_id, self._exchange):
-            state, cause = await self._outcome()
-            log.info("run_ends", extra={"run_id": self.info.run_id, "state": state, "cause": cause})
+            decision = self._decision or self._decide(*await self._outcome())
+            log.info(
+                "run_ends",
+                extra={"run_id": self.info.run_id, "state": decision.state, "cause": decision.cause},
+            )
+            with contextlib.suppress(FedprivError):  # a disk that is full must not keep the sites from being told
+                await self._in_bucket()
+            self._decided.set()
             try:
                 await self._ending.close()
             except Exception:  # the end is told whatever the sites say to it
                 log.exception("close_failed", extra={"run_id": self.info.run_id})
-        await self._ending.publish(self._iterate, state, cause)
+        await self._ending.publish(self._iterate, decision)
 
-    async def _outcome(self) -> tuple[RunState, EndCause]:
+    def _take_up(self) -> None:
+        """Go on where an earlier start of the server left off."""
+        for site, admission in self._progress.admissions.items():
+            self._note(site, admission.code, admission.facts)
+        for site, code in self._declined.items():
+            self._note(site, code, None)
+        self._event(EventKind.RUN_RESUMED, None, self._iterate.round)
+        closed = self._progress.checkpoint.closed if self._progress.checkpoint else None
+        if closed is not None:  # of the round's objects it comes last, and may not have been written any more
+            self._journal.write([as_object(keys.round_closed(self.info.run_id, closed.round), closed)])
+        if self._decision is None and self._progress.fault is not None:
+            self._decide(RunState.FAILED, EndCause.INTERNAL, self._progress.fault)
+
+    async def _outcome(self) -> tuple[EndState, EndCause, ErrorCode | None]:
         self._training = asyncio.create_task(self._train())
-        if self._cancelled:
-            self._training.cancel()
         try:
             await self._training
         except HaltedError as halted:
-            return RunState.HALTED, halted.cause
+            return RunState.HALTED, halted.cause, None
         except asyncio.CancelledError:
             if not self._cancelled:
                 raise
-            return RunState.CANCELLED, EndCause.OPERATOR
-        except Exception:
+            return RunState.CANCELLED, EndCause.OPERATOR, None
+        except Exception as error:
             log.exception("run_failed", extra={"run_id": self.info.run_id})
-            return RunState.FAILED, EndCause.INTERNAL
-        return RunState.FINISHED, EndCause.COMPLETE
+            code = error.code if isinstance(error, FedprivError) else ErrorCode.SERVER_FAULT
+            return RunState.FAILED, EndCause.INTERNAL, code
+        return RunState.FINISHED, EndCause.COMPLETE, None
+
+    def _decide(self, state: EndState, cause: EndCause, code: ErrorCode | None = None) -> RunDecision:
+        """Begin to write how the run ends. The first decision stays."""
+        if self._decision is None:
+            self._decision = RunDecision(
+                run_id=self.info.run_id, decided_at=datetime.now(UTC), state=state, cause=cause, code=code
+            )
+            self._journal.write([as_object(keys.run_decision(self.info.run_id), self._decision)])
+        return self._decision
+
+    async def _in_bucket(self) -> None:
+        """Wait until everything so far will outlast this machine; for a bucket that is away, only a while."""
+        await self._journal.settled()
+        warning = None if await self._journal.in_bucket() else _DISK_ALONE
+        if warning != self._board.warning:
+            self._board.warning = warning
+            self._board.changed()
 
     async def _train(self) -> None:
+        await self._in_bucket()  # whom sites hold a budget for must be known whatever happens here
         members = await self._admit()
-        if self._plan.centre is not None and self._progress.iterate is None:
-            members = await self._round(Phase.CENTRE, 0, members)
-        elif self._progress.iterate is None:
-            self._journal.write([self._checkpoint()])
+        if (short := self._progress.short) is not None:
+            for site, code in short.refused.items():
+                self._note(site, code, None)
+            self._require_quorum(len(short.received))
+        if self._progress.checkpoint is None:
+            self._require_quorum(len(members))
+            if self._plan.centre is not None:
+                members = await self._round(Phase.CENTRE, 0, members)
+            else:
+                self._journal.write([self._checkpoint(None)])
         # A resumed run may have asked for its last round's before: sites answer as the first time.
         await self._evaluate(members)
         while self._iterate.round < self._plan.rounds:
+            self._require_quorum(len(members))
             number = self._iterate.round + 1
             with measured(log, "round_steps", run_id=self.info.run_id, round=number):
                 members = await self._round(Phase.TRAIN, number, members)
             await self._evaluate(members)
+
+    @cached_property
+    def _strategy(self) -> Strategy:
+        return make_strategy(self._plan)
 
     @property
     def _quorum(self) -> int:
         return self.info.settings.quorum or self._plan.sites
 
     async def _admit(self) -> tuple[str, ...]:
-        """Show the plan to the sites; returns those that take part."""
-        for site, admission in self._progress.admissions.items():
-            self._note(site, admission.code, admission.facts)
-        if self._progress.iterate is None:
+        """Show the plan to the sites, unless they have answered it; returns those that take part."""
+        if self._progress.checkpoint is None and self._progress.short is None:
 
             def accept(site: str, reply: Reply) -> None:
                 self._questions.accept_facts(site, reply)
@@ -203,11 +277,10 @@ class Run:
                     if facts is not None:
                         objects.append(self._hub.witness.to_object(site, facts))
             self._journal.write(objects)
-            await self._journal.settled()  # who takes part must not change when the run is resumed
+            if len(self._board.willing) < len(self._sites):
+                await self._in_bucket()  # who takes part must not change when the run is resumed
             self._board.changed()
-        members = self._board.willing
-        self._require_quorum(len(members))
-        return members
+        return self._board.willing
 
     async def _round(self, phase: Phase, number: int, members: tuple[str, ...]) -> tuple[str, ...]:
         """One round; returns the sites to ask in the next."""
@@ -235,6 +308,7 @@ class Run:
             )
         for site, code, facts in _told(answers):
             self._note(site, code, facts)
+        self._declined.update(answers.refused)
         if len(arrays) >= self._quorum:
             replies = [arrays[site] for site in sorted(arrays)]
             with step("aggregate"):
@@ -292,18 +366,24 @@ class Run:
         else:
             evaluated = None
         duration_s = time.perf_counter() - started
+        run_id = self.info.run_id
         with step("encode"):
-            objects = round_objects(self.info.run_id, phase, number, members, answers, evaluated, duration_s)
+            closed = close_of(run_id, phase, number, members, answers, duration_s)
+            # In this order: a bucket that got only the first of them has nothing of a round that does not come back.
+            objects = replies_as_objects(run_id, phase, number, answers)
+            if evaluated is not None:
+                objects.append(public_figures(run_id, number, evaluated))
             if complete:
-                objects.append(self._checkpoint())
+                objects.append(self._checkpoint(closed))
+            objects.append(as_object(keys.round_closed(run_id, number), closed))
         # One bundle at most is on its way to the disk, so that memory stays bounded.
         with step("journal"):
             await self._journal.settled()
         self._journal.write(objects)
-        if len(answers.replies) < len(self._sites):
+        if len(answers.replies) < len(members):
             # Asked again after a crash, more sites might answer, and the next request would be another one than the
             # sites have charged for. With every answer in, the repetition is the same and need not be waited for.
-            await self._journal.settled()
+            await self._in_bucket()
         self._hub.prometheus.round_closed(self.info.run_id, number, duration_s)
         self._board.round_closed(self._iterate.round, duration_s)
 
@@ -331,9 +411,10 @@ class Run:
             raise HaltedError(EndCause.BUDGET)
         raise HaltedError(EndCause.REFUSED if codes else EndCause.QUORUM)
 
-    def _checkpoint(self) -> StoredObject:
+    def _checkpoint(self, closed: RoundClosed | None) -> StoredObject:
         key = keys.checkpoint(self.info.run_id, self._iterate.round)
-        return StoredObject(key, encode_checkpoint(self.info, self._iterate), CONTENT_TYPE)
+        checkpoint = Checkpoint(self._iterate, closed, dict(self._declined))
+        return StoredObject(key, encode_checkpoint(self.info, checkpoint), CONTENT_TYPE)
 
     def _event(self, kind: EventKind, site: str | None, round_number: int | None) -> None:
         if site is not None and site not in self._sites:

@@ -7,17 +7,20 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from ulid import ULID
 
+from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings, make_plan
-from fedpriv_common.records import RunInfo
+from fedpriv_common.records import EndCause, RunEnd, RunInfo, RunState
 from fedpriv_server.history import History, find_named, read_history
 from fedpriv_server.hub import Hub
+from fedpriv_server.journal import as_object
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.run import Run
 from fedpriv_server.status import RunStatus
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 _REMEMBERED: Final = 50
 #: How long an interrupted run may take to hand what it has to the disk when the server stops, seconds.
 _STOP_DEADLINE_S: Final = 5.0
+#: How long an operator who cancels waits for the decision to be written, seconds; it is acted on in any case.
+_CANCEL_PATIENCE_S: Final = 8.0
 
 
 class BusyError(FedprivError):
@@ -78,6 +83,7 @@ class Runs:
         self._starting = True
         try:
             info = await self._plan(settings)
+            self._require_enough_sites(info)
             sites = self._choose_sites(info)
             run = Run(info, sites, self._hub)
             self._run(run)
@@ -111,10 +117,13 @@ class Runs:
         return self._ended.get(run_id)
 
     async def cancel(self, run_id: str) -> RunStatus | None:
-        """Begin to end a run; returns its status, None for one that is not known. Raises UnreadError."""
+        """Begin to end a run, for good: no crash undoes it. Of one whose end is decided, nothing changes.
+
+        Returns its status, None for one that is not known. Raises UnreadError.
+        """
         run = await self._find(run_id, 0.0)
         if run is not None:
-            run.cancel()
+            await run.cancel(_CANCEL_PATIENCE_S)
             return run.status()
         return self._ended.get(run_id)
 
@@ -167,15 +176,20 @@ class Runs:
             public_validation=public.describe() if public else None,
         )
 
-    def _choose_sites(self, info: RunInfo, taking_part: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """As many sites as the plan says: first those that take part already, then those online, then by name."""
-        postbox = self._hub.postbox
-        if len(postbox.sites) < info.plan.sites:
+    def _require_enough_sites(self, info: RunInfo) -> None:
+        if len(self._hub.postbox.sites) < info.plan.sites:
             raise FedprivError(
                 ErrorCode.RUN_REFUSED,
-                f"The run wants {info.plan.sites} sites, the allow-list has {len(postbox.sites)}.",
+                f"The run wants {info.plan.sites} sites, the allow-list has {len(self._hub.postbox.sites)}.",
                 "Ask for fewer sites, or add public keys to FEDPRIV_SITES_DIR and start the server again.",
             )
+
+    def _choose_sites(self, info: RunInfo, taking_part: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """As many sites as the plan says: first those that take part already, then those online, then by name.
+
+        Fewer when the allow-list has become shorter since the run began: it goes on as if the others were away.
+        """
+        postbox = self._hub.postbox
         ordered = sorted(postbox.sites, key=lambda site: (site not in taking_part, not postbox.online(site), site))
         return tuple(sorted(ordered[: info.plan.sites]))
 
@@ -187,18 +201,35 @@ class Runs:
         for status in history.ended:
             self._remember(status)
         for info, progress in history.unfinished:
-            try:
-                sites = self._choose_sites(info, frozenset(progress.admissions))
-                self._interrupted[info.run_id] = Run(info, sites, self._hub, progress)
-            except (FedprivError, ValueError) as error:
-                log.error("run_not_resumed", extra={"run_id": info.run_id, "reason": str(error)})
+            sites = self._choose_sites(info, frozenset(progress.admissions))
+            self._interrupted[info.run_id] = Run(info, sites, self._hub, progress)
         self._history_read.set()
+        for run_id, told in history.unreadable.items():
+            await self._write_off(run_id, told)
         while self._interrupted:
             run_id = next(iter(self._interrupted))
             run = self._interrupted.pop(run_id)
             log.info("run_resumed", extra={"run_id": run_id, "round": run.status().round})
             await asyncio.wait({self._run(run)})
         self._ready = True
+
+    async def _write_off(self, run_id: str, sites: Sequence[str]) -> None:
+        """End a run that cannot be read, so that it is not taken for active for ever; its sites will hear of it."""
+        for site in set(sites).intersection(self._hub.postbox.sites):
+            self._hub.unclosed.add(run_id, site)
+        end = RunEnd(
+            run_id=run_id,
+            ended_at=datetime.now(UTC),
+            state=RunState.FAILED,
+            cause=EndCause.INTERNAL,
+            code=ErrorCode.RUN_DAMAGED,
+            rounds=0,
+            duration_s=0.0,
+            model_digest=None,
+            metrics={},
+        )
+        log.error("run_written_off", extra={"run_id": run_id, "code": end.code})
+        await asyncio.to_thread(self._hub.archive.put, [as_object(keys.run_end(run_id), end)])
 
     async def stop(self) -> None:
         """Interrupt the active run, which goes on at the next start."""
@@ -215,7 +246,7 @@ class Runs:
         pause_s = 0.2
         while True:
             try:
-                history = await asyncio.to_thread(read_history, self._hub.archive)
+                history = await asyncio.to_thread(read_history, self._hub.archive, self._hub.statements.take_part)
                 witness = await asyncio.to_thread(
                     Witness.load, self._hub.archive, self._hub.contract.dataset, self._hub.postbox.sites
                 )

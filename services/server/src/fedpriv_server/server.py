@@ -66,7 +66,6 @@ def serve(parts: Parts) -> None:
     hub = Hub(
         postbox=postbox,
         archive=archive,
-        outbox=parts.outbox,
         witness=Witness(parts.contract.dataset),
         contract=parts.contract,
         public=parts.public,

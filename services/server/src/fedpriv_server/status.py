@@ -44,6 +44,7 @@ class RunStatus(_Answer):
     version: int = 0
     state: RunState
     cause: EndCause | None
+    code: str | None = Field(default=None, description="of a failed run: its entry in the error reference")
     created_at: datetime
     epsilon: float = Field(description="target of the run")
     delta: float
