@@ -369,7 +369,7 @@ class Run:
         run_id = self.info.run_id
         with step("encode"):
             closed = close_of(run_id, phase, number, members, answers, duration_s)
-            # In this order: a bucket that got only the first of them has nothing of a round that does not come back.
+            # The checkpoint decides: of a round that a bucket has without it, everything comes again; with it, the rest.
             objects = replies_as_objects(run_id, phase, number, answers)
             if evaluated is not None:
                 objects.append(public_figures(run_id, number, evaluated))
