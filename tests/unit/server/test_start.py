@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError
-from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hash
+from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hashes
 from fedpriv_server.provision.pki import Hub, provision_hub, provision_site
 from tests.emulator import free_port
 
@@ -128,7 +128,7 @@ def test_two_sites_cannot_have_one_key(tmp_path: Path) -> None:
 
 def test_a_key_hash_may_end_with_a_line_end_and_be_in_capitals(tmp_path: Path) -> None:
     (tmp_path / "hash").write_text("AB" * 32 + "\n")
-    assert read_key_hash(tmp_path / "hash") == "ab" * 32
+    assert read_key_hashes(tmp_path / "hash") == ("ab" * 32,)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(hub: Hub) -> None:

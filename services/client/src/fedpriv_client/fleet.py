@@ -6,6 +6,7 @@ any number of servers. Every call is one HTTPS request that the site makes and s
 
 from __future__ import annotations
 
+import random
 import ssl
 import threading
 import time
@@ -82,6 +83,9 @@ MAX_OBJECTS: Final = 16
 _OBJECTS_SECONDS = 60.0
 #: Seconds during which a reply is offered again over a connection that fails.
 _PUSH_SECONDS = 10.0
+#: How often a request is repeated to a server that says "too often", and the longest pause before that, seconds.
+_POLITE_REPEATS: Final = 3
+_LONGEST_PAUSE: Final = 5.0
 
 
 class AbandonedError(Exception):
@@ -271,9 +275,20 @@ class Fleet:
         metadata.__dict__["_created_at"], metadata.__dict__["_ttl"] = created, expires - created
 
     def _call(self, method: Callable[[RequestT], ResponseT], request: RequestT) -> ResponseT:
+        """The answer; a server that is asked too often is asked again when it says, a few times."""
+        for _ in range(_POLITE_REPEATS):
+            try:
+                return self._call_once(method, request)
+            except _TooOftenError as error:
+                time.sleep(error.wait_s * random.uniform(1.0, 1.5))  # noqa: S311 - spreads load, hides nothing
+        return self._call_once(method, request)
+
+    def _call_once(self, method: Callable[[RequestT], ResponseT], request: RequestT) -> ResponseT:
         try:
             return method(request)
         except httpx.HTTPStatusError as error:
+            if error.response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+                raise _TooOftenError(self._server, error.response) from None
             raise self._declined(error.response) from None
         except _EndlessError as error:
             raise _OversizedError(self._server, str(error)) from None
@@ -317,6 +332,15 @@ class _UnreachableError(FedprivError):
             f"{server} cannot be reached ({cause}).",
             "Check the address, the network and that the server runs.",
         )
+
+
+class _TooOftenError(_UnreachableError):
+    """The server is asked too often, or has no room; `wait_s` says when to come again, as far as a site believes it."""
+
+    def __init__(self, server: str, response: httpx.Response) -> None:
+        super().__init__(server, f"it is busy ({response.status_code})")
+        told = response.headers.get("retry-after", "")
+        self.wait_s = min(float(told), _LONGEST_PAUSE) if told.isdecimal() and len(told) < 9 else 1.0
 
 
 class _OversizedError(_UnreachableError):

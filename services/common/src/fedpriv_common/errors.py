@@ -64,6 +64,8 @@ class ErrorCode(StrEnum):
     STATEMENT_INVALID = "STATEMENT_INVALID"
     RUN_DAMAGED = "RUN_DAMAGED"
     SERVER_FAULT = "SERVER_FAULT"
+    RATE_LIMITED = "RATE_LIMITED"
+    REQUEST_REFUSED = "REQUEST_REFUSED"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

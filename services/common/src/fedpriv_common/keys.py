@@ -85,3 +85,8 @@ def witness(site: str, dataset: str, seq: int) -> str:
 def witness_prefix(site: str, dataset: str) -> str:
     """Every head seen of a site's ledger for a data set."""
     return f"v1/witness/{site}/{dataset}/"
+
+
+def allow_list(event_id: str) -> str:
+    """Who was on the allow-list from a moment on; `event_id` is a ULID."""
+    return f"v1/allow-list/{event_id}.json"

@@ -179,3 +179,21 @@ class RunEnd(_Object):
     model_digest: Digest | None
     metrics: Annotated[dict[MetricName, float | None], Field(description="on the public validation set")]
     held_out: Annotated[dict[MetricName, Estimate], Field(description="of the last evaluation")] = {}
+
+
+class AllowList(BaseModel):
+    """`v1/allow-list/{event_id}.json`: whose replies count from this moment on, and what changed.
+
+    Written at every start of a server and at every change. A key is told by its fingerprint, the SHA-256 of its DER
+    form, as in privacy statements. A change while no server ran shows as the difference to the list before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    at: AwareDatetime
+    cause: Literal["start", "change"]
+    sites: dict[SiteName, Digest]
+    added: tuple[SiteName, ...] = ()
+    revoked: dict[SiteName, Digest] = {}
+    rotated: Annotated[dict[SiteName, Digest], Field(description="the key that each had before")] = {}

@@ -1,4 +1,7 @@
-"""Who is who: the sites' public keys, the operator's key hash, the server's certificate. Read once, at the start."""
+"""Who is who: the sites' public keys, the operator's key hash, the server's certificate.
+
+Read at the start, and again whenever the files change.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from fedpriv_common.settings import read_secret
 #: As `records.SiteName`: a site's name is part of object keys and labels.
 _SITE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+#: Operator keys that may be valid at one time: each request is compared with all of them.
+_MOST_HASHES: Final = 16
 
 
 def read_allow_list(folder: Path) -> dict[str, bytes]:
@@ -64,23 +69,33 @@ def _read_key(path: Path) -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def read_key_hash(path: Path) -> str:
-    """The SHA-256 of the operator key in a file, 64 hexadecimal digits; raises BAD_KEY."""
-    digest = read_secret(path, "operator key's hash").lower()
-    if not _HASH.fullmatch(digest):
+def read_key_hashes(path: Path) -> tuple[str, ...]:
+    """The SHA-256 of each valid operator key, 64 hexadecimal digits a line; raises BAD_KEY."""
+    digests = tuple(read_secret(path, "operator key's hash").lower().split())
+    if len(digests) > _MOST_HASHES or not all(_HASH.fullmatch(digest) for digest in digests):
         raise FedprivError(
             ErrorCode.BAD_KEY,
             f"{path} does not hold a SHA-256 in 64 hexadecimal digits.",
             "`fedpriv provision` makes the operator key and this file.",
         )
-    return digest
+    return digests
 
 
 def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 and later; raises BAD_KEY for files that are no certificate and its key."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Of TLS 1.2 only suites with forward secrecy and authenticated encryption; those of 1.3 all have both.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    load_certificate(context, certificate, key)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Show this certificate to whoever connects from now on; raises BAD_KEY, and then `context` is as before."""
     try:
+        # Tried on another context first: one that took a certificate without its key would serve nobody.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise FedprivError(
@@ -88,4 +103,3 @@ def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
             f"{certificate} and {key} are not a certificate and its key ({error.strerror or error}).",
             "`fedpriv provision` makes both.",
         ) from None
-    return context

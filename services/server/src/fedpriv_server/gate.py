@@ -7,20 +7,29 @@
 "This machine" is the address of the connection. Headers of proxies are never read, since anyone can write them. What
 a process on this machine can do there is what `flwr run` does: register a run. No code of it is executed, because
 this server starts no executor; only a person who starts one by hand, on purpose, has it run.
+
+Who sends a request is found out from its head, before a byte of its body is read: a site that signed it may send a
+model, anybody else very little, and each only so often (limits.py).
 """
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, cast
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from fedpriv_common import carriage
+from fedpriv_common.errors import ErrorCode
+from fedpriv_server import limits
+from fedpriv_server.body import BodyError, again, reading
+from fedpriv_server.limits import Limits, is_this_machine
 from fedpriv_server.postbox import Postbox
+from fedpriv_server.problems import problem, too_many
 from fedpriv_server.superlink import (
+    FLEET_ROUTES,
     HOT_ROUTES,
     PUSH_OBJECT,
     ActivateNodeRequest,
@@ -37,15 +46,13 @@ from fedpriv_server.superlink import (
     SuperLink,
 )
 
+log = logging.getLogger(__name__)
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Largest body that is read, bytes. A site takes messages of 16 MiB; what a model of the recipes needs is 20 kB.
-MAX_BODY: Final = 32 * 2**20
-
-FLEET: Final = "/v1/fleet/"
 OPERATOR: Final = "/v1/operator/"
 HEALTH: Final = "/health"
 
@@ -53,11 +60,12 @@ HEALTH: Final = "/health"
 class Gate:
     """An ASGI application in front of Flower's and the operator's."""
 
-    def __init__(self, link: SuperLink, postbox: Postbox, operator: App) -> None:
+    def __init__(self, link: SuperLink, postbox: Postbox, operator: App, shared: Limits | None = None) -> None:
         self._link = link
         self._flower = cast(App, link.app)
         self._postbox = postbox
         self._operator = operator
+        self._limits = shared or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -65,30 +73,60 @@ class Gate:
             await self._flower(scope, receive, send)
             return
         if scope["type"] != "http":  # websockets: none of the routes has any
+            await send({"type": "websocket.close", "code": 1008})
             return
-        path = scope["path"]
-        app = self._app_for(path, scope.get("client"))
+        answering = _Answering(send)
+        try:
+            await self._admit(scope, receive, answering)
+        except Exception:
+            # No input is known that leads here; what it would be is in the log, and nothing of it in the answer.
+            log.exception("request_failed", extra={"route": scope["path"][:100]})
+            if answering.begun:
+                raise
+            await _fault()(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: _Answering) -> None:
+        path, client = scope["path"], scope.get("client")
+        app = self._app_for(path, client)
+        site_key = self._link.signer(scope["headers"]) if path in FLEET_ROUTES else None
+        wait_s = self._limits.request(client, site_key)
+        if wait_s:
+            await too_many(wait_s, "of this site" if site_key else "from this address")(scope, receive, send)
+            return
         if app is None:
-            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+            detail = "There is nothing here for connections from other machines."
+            await problem(404, detail, ErrorCode.REQUEST_REFUSED)(scope, receive, send)
             return
-        body = await _read(scope, receive)
-        if body is None:
-            await JSONResponse({"detail": "Content Too Large"}, 413)(scope, receive, send)
-        elif path in HOT_ROUTES and scope["method"] == "POST":
-            await self._hot(path, body, scope, receive, send)
-        else:
-            await app(scope, _again(body, receive), send)
+        if path in FLEET_ROUTES and scope["method"] != "POST":
+            headers = {"Allow": "POST"}
+            await problem(405, "Nodes POST.", ErrorCode.REQUEST_REFUSED, headers)(scope, receive, send)
+            return
+        trusted = site_key is not None or (is_this_machine(client) and app is self._flower)
+        with reading(self._limits, limits.MAX_BODY if trusted else limits.MAX_SMALL_BODY) as request:
+            try:
+                body = await request.read(scope, receive)
+            except BodyError as refused:
+                await refused.answer(scope, receive, send)
+                return
+            if body is None:
+                return
+            if path in HOT_ROUTES:
+                await self._hot(path, body, site_key, scope, receive, send)
+            else:
+                await app(scope, again(body, receive), send)
 
     def _app_for(self, path: str, client: tuple[str, int] | None) -> App | None:
         if path.startswith(OPERATOR):
             return self._operator
-        if path == HEALTH or path.startswith(FLEET) or _is_this_machine(client):
+        if path == HEALTH or path in FLEET_ROUTES or is_this_machine(client):
             return self._flower
         return None
 
-    async def _hot(self, path: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _hot(
+        self, path: str, body: bytes, site_key: bytes | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         scope["app"] = self._link.app
-        request = Request(scope, _again(body, receive))
+        request = Request(scope, again(body, receive))
 
         async def disconnected() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -108,7 +146,7 @@ class Gate:
                 self._unload(parsed, cast(PushMessagesResponse, result))
             return result
 
-        response = await self._link.answer(request, body, handle, path)
+        response = await self._link.answer(request, body, handle, path, site_key)
         await response(scope, receive, send)
 
     def _unload(self, announced: PushMessagesRequest, result: PushMessagesResponse) -> None:
@@ -135,40 +173,34 @@ class Gate:
                 postbox.object_stored(request)
 
 
-def _is_this_machine(client: tuple[str, int] | None) -> bool:
-    if client is None:
-        return False
-    try:
-        address = ipaddress.ip_address(client[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+class _Answering:
+    """Sends an answer, and gives a code to Flower's answers that say only that something failed."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._held: MutableMapping[str, Any] | None = None
+        self.begun = False
+
+    async def __call__(self, event: MutableMapping[str, Any]) -> None:
+        """Send an event of ASGI."""
+        self.begun = True
+        if event["type"] == "http.response.start" and event["status"] == 500:
+            self._held = event
+        elif self._held is None:
+            await self._send(event)
+        else:
+            start, self._held = self._held, None
+            if b'"code"' in event.get("body", b""):
+                await self._send(start)
+                await self._send(event)
+            else:
+                await _send_whole(_fault(), self._send)
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None if it is larger than MAX_BODY; then nothing more of it is read."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared) > MAX_BODY:
-        return None
-    parts, size, more = [], 0, True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            break
-        parts.append(event.get("body", b""))
-        size += len(parts[-1])
-        more = event.get("more_body", False)
-        if size > MAX_BODY:
-            return None
-    return b"".join(parts)
+async def _send_whole(response: Response, send: Send) -> None:
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, then what comes."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> MutableMapping[str, Any]:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
+def _fault() -> JSONResponse:
+    return problem(500, "The request could not be handled; the server's log says more.", ErrorCode.SERVER_FAULT)

@@ -11,7 +11,7 @@ from fedpriv_common.log import configure_logging
 from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_common.stamp import stamp
 from fedpriv_common.statement.schema import Software
-from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hash
+from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hashes
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.settings import ServerSettings
@@ -30,7 +30,7 @@ def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises whatever keeps the server from starting."""
     configure_logging(settings.log_level)
     contract = load_contract(settings.contract)
-    sites, key_hash = read_allow_list(settings.sites_dir), read_key_hash(settings.operator_key_hash)
+    sites, hashes = read_allow_list(settings.sites_dir), read_key_hashes(settings.operator_key_hash)
     tls = make_tls_context(settings.tls_cert, settings.tls_key)
     stamp(settings.state_dir, "FEDPRIV_STATE_DIR")
     outbox, unclosed = Outbox(settings.state_dir / "outbox"), Unclosed(settings.state_dir / "unclosed")
@@ -43,7 +43,8 @@ def run(settings: ServerSettings) -> None:
     from fedpriv_common.store import ObjectStore
     from fedpriv_server.evaluation import PublicSet
     from fedpriv_server.notary import open_notary
-    from fedpriv_server.server import Parts, serve
+    from fedpriv_server.reload import KeyFiles
+    from fedpriv_server.server import Door, Parts, serve
     from fedpriv_server.statements import Statements
 
     quiet_flower()
@@ -51,7 +52,9 @@ def run(settings: ServerSettings) -> None:
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     software = Software.of("fedpriv-server", _PACKAGES, settings.image_digest)
     statements = Statements(settings.state_dir / "unsigned", open_notary(settings.statement_key), sites, software)
-    serve(Parts(contract, public, sites, key_hash, tls, listener, outbox, unclosed, statements, store, prometheus))
+    keys = KeyFiles(settings.sites_dir, settings.operator_key_hash, settings.tls_cert, settings.tls_key)
+    door = Door(sites, hashes, tls, listener, keys, settings.reload_seconds, settings.address_limits)
+    serve(Parts(contract, public, door, outbox, unclosed, statements, store, prometheus))
 
 
 def quiet_libraries() -> None:

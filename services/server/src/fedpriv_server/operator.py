@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Annotated, Final
+from collections.abc import Iterable
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,18 +14,49 @@ from starlette.exceptions import HTTPException
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
+from fedpriv_server.limits import Buckets, Limits, address_group
+from fedpriv_server.problems import problem, too_many
 from fedpriv_server.runs import BusyError, Runs
-from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunStatus
+from fedpriv_server.status import MAX_WAIT_S, RunList, RunStarted, RunStatus
 
 
-def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
-    """The application below /v1/operator/. `key_hash`: SHA-256 of the operator key, hexadecimal."""
+class TooManyKeysError(Exception):
+    """An address tried so many wrong keys that none is looked at for `wait_s` seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"{wait_s:.0f} s")
+        self.wait_s = wait_s
+
+
+class KeyHashes:
+    """The SHA-256 of each operator key that is valid now, hexadecimal: during a rotation there are two."""
+
+    def __init__(self, hashes: Iterable[str]) -> None:
+        self.hashes = tuple(hashes)
+
+    def replace(self, hashes: Iterable[str]) -> None:
+        """From now on these are valid, and no others."""
+        self.hashes = tuple(hashes)
+
+    def hold(self, key: str) -> bool:
+        """Whether the key is one of them. Each is compared, in a time that does not depend on what is equal."""
+        given = hashlib.sha256(key.encode()).hexdigest()
+        equal = [hmac.compare_digest(given, known) for known in self.hashes]
+        return any(equal)
+
+
+def make_operator_app(runs: Runs, key_hashes: KeyHashes, wrong_keys: Buckets | None = None) -> FastAPI:
+    """The application below /v1/operator/. `wrong_keys`: how often each address may try."""
+    tries = Limits().wrong_keys if wrong_keys is None else wrong_keys
 
     def operator(request: Request) -> None:
+        sender = address_group(request.scope.get("client"))
+        wait_s = tries.wait_s(sender)
+        if wait_s:  # whoever tries keys does not learn whether this one was right
+            raise TooManyKeysError(wait_s)
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        given = hashlib.sha256(key.strip().encode()).hexdigest()
-        # Both are compared whatever the scheme, so that the time taken tells nothing.
-        if not hmac.compare_digest(given, key_hash) or scheme.lower() != "bearer":
+        if not key_hashes.hold(key.strip()) or scheme.lower() != "bearer":
+            tries.take(sender)
             raise HTTPException(401, "The operator key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(operator)])
@@ -57,7 +89,11 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> JSONResponse:
         code = ErrorCode.OPERATOR_REFUSED if error.status_code == 401 else ErrorCode.RUN_REFUSED
-        return _problem(error.status_code, str(error.detail), code, error.headers)
+        return problem(error.status_code, str(error.detail), code, error.headers)
+
+    @app.exception_handler(TooManyKeysError)
+    async def slowed(_request: Request, error: TooManyKeysError) -> JSONResponse:
+        return too_many(error.wait_s, "with a wrong operator key from this address")
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -66,34 +102,14 @@ def make_operator_app(runs: Runs, key_hash: str) -> FastAPI:
             f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'settings'}: {fault['msg']}"
             for fault in error.errors()
         )
-        return _problem(422, faults, ErrorCode.RUN_REFUSED)
+        return problem(422, faults, ErrorCode.RUN_REFUSED)
 
     @app.exception_handler(FedprivError)
     async def declined(_request: Request, error: FedprivError) -> JSONResponse:
         status = 409 if isinstance(error, BusyError) else 503 if error.code is ErrorCode.STORE_UNAVAILABLE else 422
-        return _problem(status, f"{error.message} {error.remedy}", error.code)
+        return problem(status, f"{error.message} {error.remedy}", error.code)
 
     return app
-
-
-_TITLES: Final = {
-    401: "Not authorised",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Busy",
-    422: "Invalid",
-    503: "Starting",
-}
-
-
-def _problem(status: int, detail: str, code: ErrorCode, headers: object = None) -> JSONResponse:
-    problem = Problem(title=_TITLES.get(status, "Refused"), status=status, detail=detail, code=code)
-    return JSONResponse(
-        problem.model_dump(),
-        status,
-        headers if isinstance(headers, dict) else None,
-        media_type="application/problem+json",
-    )
 
 
 def _known(status: RunStatus | None, run_id: str) -> RunStatus:

@@ -82,7 +82,8 @@ class _Letter:
 @dataclass
 class _Box:
     site: str
-    node_id: int
+    #: None for a site that was taken off the allow-list: what is asked of it waits for its return.
+    node_id: int | None
     online: bool = False
     letter: _Letter | None = None
     #: Set when a held pull should look again.
@@ -101,7 +102,7 @@ class Postbox:
         """`presence_changed` is told how many sites are online, whenever that changes."""
         self._link = link
         self._boxes = {site: _Box(site, node_id) for site, node_id in link.nodes.items()}
-        self._by_node = {box.node_id: box for box in self._boxes.values()}
+        self._by_node = {node_id: self._boxes[site] for site, node_id in link.nodes.items()}
         self._presence_changed = presence_changed
         self._run: FlowerRun | None = None
         self._reader: Reader | None = None
@@ -113,11 +114,34 @@ class Postbox:
     @property
     def sites(self) -> tuple[str, ...]:
         """All sites that may take part, in order."""
-        return tuple(self._boxes)
+        return tuple(sorted(site for site, box in self._boxes.items() if box.node_id is not None))
 
     def online(self, site: str) -> bool:
         """Whether the site is there, as far as is known."""
         return self._boxes[site].online
+
+    # -- the allow-list --------------------------------------------------------------------------------------------
+
+    def admit(self, site: str, node_id: int) -> None:
+        """A site was put on the allow-list, or came back to it with this or another key."""
+        box = self._boxes.setdefault(site, _Box(site, None))
+        box.node_id = node_id
+        self._by_node[node_id] = box
+
+    def expel(self, site: str) -> None:
+        """A site's key was taken off the allow-list: its pull ends, and what it was about to answer is not used."""
+        box = self._boxes[site]
+        if box.node_id is not None:
+            del self._by_node[box.node_id]
+            box.node_id = None
+        if box.letter is not None:
+            self._forget(box.letter)
+            box.letter.missing = None
+        if box.silence is not None:
+            box.silence.cancel()
+        box.pull += 1
+        box.knock.set()
+        self._set_online(box, False)
 
     # -- the run's side --------------------------------------------------------------------------------------------
 
@@ -161,7 +185,7 @@ class Postbox:
 
     def _post(self, box: _Box) -> None:
         letter = box.letter
-        if letter is None or self._run is None:
+        if letter is None or self._run is None or box.node_id is None:
             return
         self._forget(letter)
         letter.message_id = self._link.post(self._run, box.node_id, letter.request.to_fields(), letter.ttl_s)

@@ -75,6 +75,14 @@ class Runs:
         """The sites."""
         return self._hub.postbox
 
+    def read_heads(self, site: str) -> None:
+        """Learn the last ledger head ever seen of a site that comes onto the allow-list; raises STORE_UNAVAILABLE.
+
+        Blocks. Without it, a site that was away could come back with an older ledger and nobody would notice.
+        """
+        hub = self._hub
+        hub.witness.learn(Witness.load(hub.archive, hub.contract.dataset, (site,)))
+
     # -- for the operator ------------------------------------------------------------------------------------------
 
     async def start(self, settings: RunSettings) -> str:
@@ -181,7 +189,7 @@ class Runs:
             raise FedprivError(
                 ErrorCode.RUN_REFUSED,
                 f"The run wants {info.plan.sites} sites, the allow-list has {len(self._hub.postbox.sites)}.",
-                "Ask for fewer sites, or add public keys to FEDPRIV_SITES_DIR and start the server again.",
+                "Ask for fewer sites, or add public keys to FEDPRIV_SITES_DIR.",
             )
 
     def _choose_sites(self, info: RunInfo, taking_part: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -255,6 +263,7 @@ class Runs:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
                 pause_s = min(2 * pause_s, 10.0)
             else:
+                witness.learn(self._hub.witness)  # of sites that were put on the allow-list meanwhile
                 self._hub = replace(self._hub, witness=witness)
                 return history
 

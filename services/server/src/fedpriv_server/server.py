@@ -17,13 +17,17 @@ import uvicorn
 from fedpriv_common.contract import DataContract
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.archive import Archive
+from fedpriv_server.connections import make_protocol
 from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.gate import Gate
 from fedpriv_server.hub import Hub
-from fedpriv_server.operator import make_operator_app
+from fedpriv_server.limits import Limits
+from fedpriv_server.operator import KeyHashes, make_operator_app
 from fedpriv_server.outbox import Outbox
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
+from fedpriv_server.reload import KeyFiles, Reload
+from fedpriv_server.roster import Roster
 from fedpriv_server.runs import Runs
 from fedpriv_server.statements import Statements
 from fedpriv_server.superlink import SuperLink
@@ -42,15 +46,25 @@ _FLUSH_S: Final = 5.0
 
 
 @dataclass(frozen=True)
+class Door:
+    """Who is let in, and where: what the files of keys hold, and how often they are looked at again."""
+
+    sites: dict[str, bytes]
+    key_hashes: tuple[str, ...]
+    tls: ssl.SSLContext
+    listener: socket.socket
+    files: KeyFiles
+    reload_seconds: float
+    address_limits: bool
+
+
+@dataclass(frozen=True)
 class Parts:
     """What was read and opened before; every fault of it has been told by now."""
 
     contract: DataContract
     public: PublicSet | None
-    sites: dict[str, bytes]
-    key_hash: str
-    tls: ssl.SSLContext
-    listener: socket.socket
+    door: Door
     outbox: Outbox
     unclosed: Unclosed
     statements: Statements
@@ -60,7 +74,8 @@ class Parts:
 
 def serve(parts: Parts) -> None:
     """Serve until SIGTERM or SIGINT; then interrupt the active run and write what is left, for some seconds."""
-    link = SuperLink(parts.sites)
+    door = parts.door
+    link = SuperLink(door.sites)
     postbox = Postbox(link, parts.prometheus.sites_online)
     archive = Archive(parts.store, parts.outbox)
     hub = Hub(
@@ -74,8 +89,12 @@ def serve(parts: Parts) -> None:
         statements=parts.statements,
     )
     runs = Runs(hub)
+    key_hashes, limits = KeyHashes(door.key_hashes), Limits(by_address=door.address_limits)
+    roster = Roster(link, postbox, runs, parts.statements, archive)
+    reload = Reload(door.files, door.reload_seconds, roster, key_hashes, door.tls)
     config = uvicorn.Config(
-        Gate(link, postbox, make_operator_app(runs, parts.key_hash)),
+        Gate(link, postbox, make_operator_app(runs, key_hashes, limits.wrong_keys), limits),
+        http=make_protocol(limits),
         log_config=None,
         access_log=False,
         proxy_headers=False,  # whose address a connection has is for the gate to see, not for a header to say
@@ -85,26 +104,27 @@ def serve(parts: Parts) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
-    config.ssl = parts.tls
+    config.ssl = door.tls
     writer = Writer(parts.outbox, parts.store, parts.prometheus.writer)
     writer.start()
     parts.statements.start(archive)
-    address = parts.listener.getsockname()
-    log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(parts.sites)})
+    address = door.listener.getsockname()
+    log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(door.sites)})
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(_Server(config, postbox.release), parts.listener, runs))
+        runner.run(_serve(_Server(config, postbox.release), door.listener, runs, reload))
     archive.stop()
     parts.statements.stop()
     writer.stop(_FLUSH_S)
     log.info("stopped")
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs) -> None:
-    recovering = asyncio.create_task(runs.recover())
+async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs, reload: Reload) -> None:
+    recovering, reloading = asyncio.create_task(runs.recover()), asyncio.create_task(reload.run())
     try:
         await server.serve([listener])
     finally:
         recovering.cancel()
+        reloading.cancel()
         await runs.stop()
 
 

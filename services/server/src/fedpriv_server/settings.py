@@ -19,6 +19,12 @@ class ServerSettings(ServiceSettings):
     tls_key: Annotated[Path, Field(description="its private key, PEM")]
     sites_dir: Annotated[Path, Field(description="allow-list: one `<site>.pem` public key per site")]
     operator_key_hash: Annotated[Path, Field(description="file with the SHA-256 of the operator key, hexadecimal")]
+    reload_seconds: Annotated[
+        float, Field(ge=0.1, le=3600, description="how often allow-list, operator key and certificate are looked at")
+    ] = 2.0
+    address_limits: Annotated[
+        bool, Field(description="limit requests and connections of each address; off behind what hides addresses")
+    ] = True
     bucket: Annotated[str, Field(min_length=3, max_length=63)]
     kms_key_id: Annotated[str, Field(min_length=1)]
     statement_key: Annotated[

@@ -59,6 +59,14 @@ class Statements:
                 "Give a folder that this user may write, and that nothing else writes to.",
             ) from None
 
+    def admit(self, site: str, pem: bytes) -> None:
+        """From now on the site's parts are signed with this key; one signed with its former key is refused."""
+        self._sites = {**self._sites, site: parse_public_key(pem)}
+
+    def expel(self, site: str) -> None:
+        """The site's parts are not taken any more; those that were are in their statements as they are."""
+        self._sites = {other: key for other, key in self._sites.items() if other != site}
+
     def take_part(self, run: RunInfo, site: str, text: str) -> SignedPart:
         """A site's part of the statement of `run`; raises ValueError unless it is that, under the site's own key."""
         try:
@@ -71,7 +79,8 @@ class Statements:
             raise ValueError("part: of another site, run, plan or contract")
         if fault := entries_fault(run.plan, part):
             raise ValueError(f"part: {fault}")
-        if site not in self._sites or not holds(part, signed.signature, self._sites[site]):
+        key = self._sites.get(site)
+        if key is None or not holds(part, signed.signature, key):
             raise ValueError("part: not signed with the site's key")
         return signed
 

@@ -6,8 +6,12 @@ no thread. What has to outlive the process is not kept here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import binascii
+import contextlib
+from base64 import b64decode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -20,6 +24,9 @@ from flwr.common.constant import (
     NOOP_ACCOUNT_NAME,
     NOOP_FLWR_AID,
     SUPERLINK_NODE_ID,
+    SYSTEM_TIME_TOLERANCE,
+    TIMESTAMP_HEADER,
+    TIMESTAMP_TOLERANCE,
     TRANSPORT_TYPE_GRPC_RERE,
     SubStatus,
 )
@@ -39,7 +46,13 @@ from flwr.proto.message_pb2 import (
     PushObjectResponse,
 )
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLEET_HTTP_SIGNATURE_HEADER,
+    FLWR_IN_MEMORY_DB_NAME,
+    NOOP_FEDERATION_ID,
+    TaskType,
+)
 from flwr.supercore.date import now
 from flwr.supercore.error.http import http_error_translator
 from flwr.supercore.inflatable.inflatable_object import (
@@ -49,6 +62,7 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES, ProtobufTranslationMiddleware
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
@@ -61,6 +75,7 @@ from fedpriv_common import carriage
 from fedpriv_common.wire import RECORD, Field
 
 __all__ = [
+    "FLEET_ROUTES",
     "HOT_ROUTES",
     "PUSH_OBJECT",
     "ActivateNodeRequest",
@@ -86,6 +101,14 @@ PATIENCE: Final = HEARTBEAT_PATIENCE
 MAX_REPLY_OBJECTS: Final = 16
 
 PUSH_OBJECT: Final = "/v1/fleet/push-object"
+#: Every route that nodes may use.
+FLEET_ROUTES: Final = frozenset(
+    path for method, path in PROTOBUF_REQUEST_TYPES if method == "POST" and path.startswith("/v1/fleet/")
+)
+_PUBLIC_KEY, _SIGNATURE, _TIMESTAMP = (
+    name.lower().encode() for name in (FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER, TIMESTAMP_HEADER)
+)
+
 #: The Fleet routes that are answered here directly, and how; the others are left to Flower's own application.
 HOT_ROUTES: Final[dict[str, Callable[[Any, LinkState], Protobuf]]] = {
     "/v1/fleet/activate-node": fleet_handlers.activate_node,
@@ -130,24 +153,75 @@ class SuperLink:
         self.app: FastAPI = create_app(_configuration(), cast(Any, _NoServers))
         self.state: LinkState = self.app.state.linkstate_factory.state()
         #: Node id by site. Nobody else can register while node authentication is on.
-        self.nodes: dict[str, int] = {
-            site: self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, pem, HEARTBEAT_DEFAULT_INTERVAL, name=site)
-            for site, pem in sites.items()
-        }
+        self.nodes: dict[str, int] = {}
+        self._keys: dict[str, bytes] = {}
+        self._signers: dict[bytes, str] = {}
+        for site, pem in sites.items():
+            self.register(site, pem)
+
+    # -- the allow-list --------------------------------------------------------------------------------------------
+
+    @property
+    def sites(self) -> dict[str, bytes]:
+        """PEM public key by name of every site that may take part now."""
+        return dict(self._keys)
+
+    def register(self, site: str, pem: bytes) -> int:
+        """Let a site in that is not registered; returns its node id."""
+        node_id = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, pem, HEARTBEAT_DEFAULT_INTERVAL, name=site)
+        self.nodes[site], self._keys[site], self._signers[pem] = node_id, pem, site
+        return node_id
+
+    def revoke(self, site: str) -> None:
+        """Refuse a site's key from now on, on every route; a key that comes back gets another node id."""
+        node_id, pem = self.nodes.pop(site), self._keys.pop(site)
+        del self._signers[pem]
+        # Flower compares a moment with None for a node that was never online; by then it has done what is wanted.
+        with contextlib.suppress(TypeError):
+            self.state.delete_node(NOOP_FLWR_AID, node_id)
+        cast(Any, self.state).node_public_key_to_node_id.pop(pem, None)
 
     # -- requests of nodes -----------------------------------------------------------------------------------------
 
-    async def answer(self, request: Request, body: bytes, handle: Callable[[Protobuf], Any], route: str) -> Response:
+    def signer(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+        """The registered key that signed a request's head, None if none did: `authenticate_node`, but for the body."""
+        found = {name: value for name, value in headers if name in (_PUBLIC_KEY, _SIGNATURE, _TIMESTAMP)}
+        try:
+            pem = b64decode(found[_PUBLIC_KEY], validate=True)
+            if pem not in self._signers:
+                return None
+            age = (now() - datetime.fromisoformat(found[_TIMESTAMP].decode("ascii"))).total_seconds()
+            signature = b64decode(found[_SIGNATURE], validate=True)
+        except (KeyError, ValueError, TypeError, binascii.Error):
+            return None
+        in_time = -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
+        if not in_time or not verify_signature(bytes_to_public_key(pem), found[_TIMESTAMP], signature):
+            return None
+        return pem
+
+    def _authenticate(self, request: Request, parsed: Protobuf, key: bytes | None) -> None:
+        if key is None or key not in self._signers:
+            authenticate_node(request)  # refuses, or is a key that Flower refuses with the reason
+        elif isinstance(parsed, ActivateNodeRequest):
+            _require(parsed.public_key == key)
+        else:
+            node_id = parsed.node.node_id if hasattr(parsed, "node") else parsed.node_id
+            _require(self.nodes[self._signers[key]] == node_id)
+
+    async def answer(
+        self, request: Request, body: bytes, handle: Callable[[Protobuf], Any], route: str, key: bytes | None = None
+    ) -> Response:
         """Answer a Fleet request as Flower's application would: same checks, same order, same bytes, same refusals.
 
-        `handle` is awaited with the parsed request of a node whose signature and identity were checked.
+        `key` is what `signer` found. `handle` is awaited with the parsed request of a node whose signature and
+        identity were checked.
         """
 
         async def call_next(request: Request) -> Response:
             ProtobufTranslationMiddleware._check_request_media_type(request)
             parsed = ProtobufTranslationMiddleware._parse_request(body, PROTOBUF_REQUEST_TYPES["POST", route])
             request.state.protobuf_request = parsed
-            authenticate_node(request)
+            self._authenticate(request, parsed, key)
             result = await handle(parsed)
             return Response(result.SerializeToString(), media_type="application/protobuf")
 
@@ -277,10 +351,14 @@ class SuperLink:
         return dict(record) if isinstance(record, ConfigRecord) else None
 
 
+def _require(identified: bool) -> None:
+    if not identified:
+        raise HTTPException(401, "Invalid SuperNode authentication")
+
+
 def _require_own_reply(request: PushMessagesRequest) -> None:
     """Refuse what Flower's handler does not look at: a reply in another node's name, or one of very many objects."""
-    if any(message.metadata.src_node_id != request.node.node_id for message in request.messages_list):
-        raise HTTPException(401, "Invalid SuperNode authentication")
+    _require(all(message.metadata.src_node_id == request.node.node_id for message in request.messages_list))
     if sum(_count(tree, MAX_REPLY_OBJECTS + 1) for tree in request.message_object_trees) > MAX_REPLY_OBJECTS:
         raise HTTPException(413, "Too many objects")
 

@@ -47,6 +47,10 @@ class Witness:
                     heads[site] = Head(facts.ledger_seq, facts.ledger_head)
         return cls(dataset, heads)
 
+    def learn(self, earlier: Witness) -> None:
+        """Take over what another one has read of sites that this one has not heard of."""
+        self._heads = {**earlier._heads, **self._heads}
+
     def of(self, site: str) -> Head:
         """The head to send to a site."""
         return self._heads.get(site, Head())

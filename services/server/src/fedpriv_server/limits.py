@@ -1,0 +1,114 @@
+"""How much one sender may ask of the server: requests by time, bytes of bodies, and time for sending them.
+
+A request counts for the site whose key signed it, or, unsigned, for the address it comes from. Both tables are bounded:
+who has not been heard of for longest is forgotten, which gives a full bucket back to nobody who is asking now.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+#: Largest body of a node, or of a process on this machine, bytes. What a model of the recipes needs is 20 kB.
+MAX_BODY: Final = 32 * 2**20
+#: Largest body of anybody else, and of an operator, bytes: run settings are less than one, a node's first word is .2 k.
+MAX_SMALL_BODY: Final = 64 * 2**10
+#: Bytes of all bodies that are held at one time. Above, whoever comes is asked to come again.
+MAX_READING: Final = 64 * 2**20
+#: A body takes at most so many seconds, and one more for each MIN_RATE bytes of it: half of a link of 100 kbit/s.
+BODY_SECONDS: Final = 10.0
+MIN_RATE: Final = 6_000
+
+#: Requests a second that each site may keep up, and at once. A round takes ten, and the fastest rounds 30 ms.
+NODE_RATE: Final = 500.0
+NODE_BURST: Final = 1000.0
+#: The same of each address for requests that no known key signed: health checks, sites that wait to be registered.
+STRANGER_RATE: Final = 20.0
+STRANGER_BURST: Final = 100.0
+#: Wrong operator keys, of each address. A person mistypes a few.
+WRONG_KEY_RATE: Final = 0.2
+WRONG_KEY_BURST: Final = 10.0
+
+#: Senders that a table remembers.
+_REMEMBERED: Final = 10_000
+
+
+class Buckets:
+    """Token buckets by sender: each holds up to `burst` and gains `rate` a second."""
+
+    def __init__(
+        self, rate: float, burst: float, *, most: int = _REMEMBERED, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rate, self._burst, self._most, self._clock = rate, burst, most, clock
+        #: Tokens, and when they were counted; the sender heard of last is at the end.
+        self._buckets: OrderedDict[bytes | str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def wait_s(self, sender: bytes | str) -> float:
+        """Seconds until the sender may ask again; 0 if it may now."""
+        return max(0.0, (1.0 - self._tokens(sender)) / self._rate)
+
+    def take(self, sender: bytes | str) -> float:
+        """Count one request; returns 0, or the seconds until the sender may ask again, and then it does not count."""
+        tokens, now = self._tokens(sender), self._clock()
+        allowed = tokens >= 1.0
+        self._buckets[sender] = (tokens - 1.0 if allowed else tokens, now)
+        self._buckets.move_to_end(sender)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1.0 - tokens) / self._rate
+
+    def _tokens(self, sender: bytes | str) -> float:
+        tokens, counted_at = self._buckets.get(sender, (self._burst, 0.0))
+        return min(self._burst, tokens + (self._clock() - counted_at) * self._rate)
+
+
+@dataclass
+class Limits:
+    """What one server has left to give. `by_address`: off where every connection seems to come from a balancer."""
+
+    by_address: bool = True
+    nodes: Buckets = field(default_factory=lambda: Buckets(NODE_RATE, NODE_BURST))
+    strangers: Buckets = field(default_factory=lambda: Buckets(STRANGER_RATE, STRANGER_BURST))
+    wrong_keys: Buckets = field(default_factory=lambda: Buckets(WRONG_KEY_RATE, WRONG_KEY_BURST))
+    #: Bytes of bodies that are held now.
+    reading: int = 0
+
+    def request(self, client: tuple[str, int] | None, site_key: bytes | None) -> float:
+        """Count a request; returns the seconds to wait, 0 for none. `site_key`: whose signature it carries."""
+        if site_key is not None:
+            return self.nodes.take(site_key)
+        if not self.by_address or is_this_machine(client):
+            return 0.0
+        return self.strangers.take(address_group(client))
+
+
+def is_this_machine(client: tuple[str, int] | None) -> bool:
+    """Whether a connection comes from this machine."""
+    address = _address(client)
+    return address is not None and address.is_loopback
+
+
+def address_group(client: tuple[str, int] | None) -> str:
+    """What counts as one sender: an IPv4 address, or a /64 of IPv6, which is what one subscriber has."""
+    address = _address(client)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
+    return str(address)
+
+
+def _address(client: tuple[str, int] | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if client is None:
+        return None
+    try:
+        address = ipaddress.ip_address(client[0].partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
