@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpriv_client.app import SiteApp
+from fedpriv_client.clock import ServerClock
 from fedpriv_client.fleet import Fleet, read_authority, read_node_key
 from fedpriv_client.node import Node
 from fedpriv_client.state import StateDir
@@ -81,7 +82,10 @@ class LightSite:
         size = self._plan.model.n_features if request.phase is Phase.CENTRE else self._plan.model.n_parameters
         seed = hashlib.sha256(f"{self.name}/{request.round}".encode() + request.parameters + request.centre).digest()
         draw = np.random.default_rng(np.frombuffer(seed, np.uint8)).standard_normal(size)
-        return encode_array(draw * release.noise_multiplier * release.max_grad_norm)
+        scale = release.noise_multiplier * release.max_grad_norm
+        if self._plan.local_learning_rate is not None and self._plan.batch_size is not None:
+            scale *= self._plan.local_learning_rate / self._plan.batch_size  # what a step of the MLP makes of it
+        return encode_array(draw * scale)
 
     def facts(self, request: Request) -> SiteFacts:
         releases = sum(entry.startswith(f"release/{request.run_id}") for entry in self._entries)
@@ -111,9 +115,11 @@ class LightSite:
 
 
 @contextmanager
-def online(site: LightSite, hub: Hub, key: Path, port: int, state: Path) -> Iterator[Node]:
+def online(
+    site: LightSite, hub: Hub, key: Path, port: int, state: Path, clock: ServerClock | None = None
+) -> Iterator[Node]:
     """The light site, online until the context ends."""
-    fleet = Fleet(f"https://127.0.0.1:{port}", read_authority(hub.authority), read_node_key(key))
+    fleet = Fleet(f"https://127.0.0.1:{port}", read_authority(hub.authority), read_node_key(key), clock)
     folder = StateDir(state)
     node = Node(fleet, SiteApp(site, lambda _: None), folder, lambda _: None)
     thread = threading.Thread(target=node.run, name=site.name, daemon=True)
@@ -133,13 +139,14 @@ class Server:
     folder: Path
     store: ObjectStore
     extra: dict[str, str] = field(default_factory=dict)
+    sites: tuple[str, ...] = SITES
     port: int = field(default_factory=free_port)
     prometheus_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.hub = provision_hub(self.folder / "hub")
-        for site in SITES:
+        for site in self.sites:
             provision_site(self.hub, site, self.node_key(site))
 
     def node_key(self, site: str) -> Path:

@@ -265,6 +265,10 @@ class SuperLink:
             if object_id in wanted
         ]
 
+    def end_session(self, node_id: int) -> None:
+        """Let a node go online anew that has left without a word; else Flower refuses until its patience is over."""
+        self.state.deactivate_node(node_id)
+
     # -- runs and messages -----------------------------------------------------------------------------------------
 
     def start_run(self, name: str) -> FlowerRun:
