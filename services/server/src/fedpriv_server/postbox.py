@@ -344,7 +344,8 @@ class Postbox:
         def decide() -> None:
             if box.pull == pull:
                 # Its next process may have another state folder, and cannot end this session before its own.
-                self._link.end_session(box.node_id)
+                if box.node_id is not None:
+                    self._link.end_session(box.node_id)
                 self._set_online(box, False)
 
         asyncio.get_running_loop().call_later(_GONE_SECONDS, decide)
