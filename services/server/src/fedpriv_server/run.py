@@ -369,7 +369,7 @@ class Run:
         run_id = self.info.run_id
         with step("encode"):
             closed = close_of(run_id, phase, number, members, answers, duration_s)
-            # The checkpoint decides: of a round that a bucket has without it, everything comes again; with it, the rest.
+            # The checkpoint decides: of a round that is in a bucket without it, all comes again; with it, the rest.
             objects = replies_as_objects(run_id, phase, number, answers)
             if evaluated is not None:
                 objects.append(public_figures(run_id, number, evaluated))
