@@ -113,6 +113,27 @@ def test_the_newest_pull_of_a_site_gets_the_letter_since_older_connections_may_b
     played(play)
 
 
+def test_a_pull_that_is_held_since_before_the_site_went_online_anew_gets_no_letter() -> None:
+    async def play(hub: Hub, node: Node, desk: Desk) -> None:
+        older = asyncio.create_task(node.pull())
+        await asyncio.wait({older}, timeout=0.1)
+        await node.deactivate()
+        await node.activate()
+        hub.postbox.send("a", request(), reply_bytes=10_000, ttl_s=60)
+        assert await older is None
+        assert await node.pull() is not None
+
+    played(play)
+
+
+def test_a_site_whose_connection_broke_may_go_online_anew_without_ending_its_session() -> None:
+    async def play(hub: Hub, node: Node, desk: Desk) -> None:
+        hub.link.end_session(node.node_id)
+        await node.activate()  # fails unless it is answered with 200
+
+    played(play)
+
+
 def test_a_site_that_is_offline_gets_its_letter_when_it_comes() -> None:
     async def play(hub: Hub, node: Node, desk: Desk) -> None:
         hub.postbox.send("b", request(), reply_bytes=10_000, ttl_s=60)

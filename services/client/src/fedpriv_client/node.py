@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: How long a request may still be worked on after the node was told to stop, seconds.
 STOP_SECONDS: Final = 20.0
+#: How long a run waits for a site by default, seconds.
+_ROUND_WAITS_S = 900.0
 #: How long going offline may take then; a server that does not hear of it finds out by itself.
 _FAREWELL_SECONDS = 3.0
 
@@ -35,7 +37,7 @@ _FAREWELL_SECONDS = 3.0
 class Backoff:
     """Waits between attempts to go online: from a tenth of a second, doubling, with jitter.
 
-    Up to 5 s within ten minutes of the last time online (a server that restarts), up to 30 s later (one that is away).
+    Up to 5 s while a round may still wait for the site (by default), up to 30 s later.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +52,7 @@ class Backoff:
 
     def failed(self) -> float:
         """Seconds to wait before the next attempt."""
-        cap = 5.0 if self._clock() - self._online_at < 600.0 else 30.0
+        cap = 5.0 if self._clock() - self._online_at < _ROUND_WAITS_S else 30.0
         # 2**16 is far beyond both caps; without an end the power would overflow after some hours.
         delay = min(cap, 0.1 * 2.0 ** min(self._failures, 16))
         self._failures += 1
