@@ -52,6 +52,8 @@ def test_flwr_is_the_version_that_this_was_written_for() -> None:
         (LinkState.store_object, ["run_id", "session_id", "object_id", "object_content"]),
         (LinkState.start_session, ["run_id"]),
         (LinkState.delete_messages, ["message_ins_ids"]),
+        (LinkState.get_message_ins, ["node_id", "limit", "run_id"]),
+        (InMemoryLinkState._check_stored_messages, ["message_ids", "run_id"]),
         (LinkState.claim_task, ["task_id"]),
         (LinkState.activate_task, ["task_id"]),
         (LinkState.finish_task, ["task_id", "sub_status", "details"]),
