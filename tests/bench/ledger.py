@@ -32,7 +32,8 @@ from fedpriv_client.privacy.ledger.sqlite import SqliteStore
 from fedpriv_client.privacy.ledger.store import LedgerStore
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.contract import load_contract
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.store import ObjectStore
 from tests.emulator import Emulator
 

@@ -24,7 +24,8 @@ from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import BenchmarkRandomness
 from fedpriv_client.training import Trainer
 from fedpriv_common.model import Evaluation, evaluate
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_server.strategy import Iterate, make_strategy
 
 IndexArray = NDArray[np.int64]

@@ -10,7 +10,7 @@ from fedpriv_client.audit.defects import DEFECTS
 from fedpriv_client.audit.run import check_directly
 from fedpriv_client.audit.subject import Subject, lab_plan
 from fedpriv_common.accounting import epsilon, gaussian_mu
-from fedpriv_common.plan import Recipe
+from fedpriv_common.recipes import Recipe
 
 #: The check that must notice each defect; others may too.
 NOTICED_BY = {

@@ -14,7 +14,8 @@ from fedpriv_client.audit.neighbours import BASE, load_rows, neighbours, ordinar
 from fedpriv_client.audit.subject import Subject, lab_plan
 from fedpriv_client.training import Trainer
 from fedpriv_common.errors import Refusal
-from fedpriv_common.plan import Phase, Recipe
+from fedpriv_common.plan import Phase
+from fedpriv_common.recipes import Recipe
 
 FEATURES = 8
 TABLES = neighbours()

@@ -13,7 +13,8 @@ from fedpriv_client.audit.noise import check_no_seed, standard_correlation, unla
 from fedpriv_client.audit.restart import Restarts
 from fedpriv_client.audit.subject import Subject, lab_contract, lab_plan, lab_site, values
 from fedpriv_client.privacy.policy import Policy
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings
+from fedpriv_common.plan import Phase, Plan, RunSettings
+from fedpriv_common.recipes import Recipe
 
 FEATURES, ROUNDS, SITES = 100, 500, 4
 PLAN = lab_plan(Recipe.FEDSGD_LOGREG, FEATURES, ROUNDS)

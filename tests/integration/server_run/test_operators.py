@@ -60,7 +60,9 @@ def test_an_operator_who_trusts_another_authority_does_not_connect(server: Serve
     [
         (RunSettings(sites=4), "wants 4 sites, the allow-list has 3"),
         (RunSettings(strategy="magic"), "strategy 'magic' is not one of fedsgd, fedavg"),
-        (RunSettings(strategy="fedavg"), "works on the replies of fedavg-mlp"),
+        (RunSettings(strategy="fedprox"), "is not for fedsgd-logreg .* use fedavg"),
+        (RunSettings(strategy="fedadam", strategy_options={"beta_3": 0.5}), "it has eta, beta_1, beta_2, tau"),
+        (RunSettings(recipe="fedavg-mlp", strategy="krum"), "needs at least 5 replies in every round"),
     ],
 )
 def test_settings_that_do_not_fit_start_nothing(

@@ -18,7 +18,7 @@ from fedpriv_client.audit.subject import Subject
 from fedpriv_client.own_code import code_digest, load_own_audit
 from fedpriv_common.audit_result import Bound, Check, SeededDefect, load_audit
 from fedpriv_common.errors import ErrorCode, FedprivError
-from fedpriv_common.plan import Recipe
+from fedpriv_common.recipes import Recipe
 
 HOLDS = Check(name="noise.deviation", expects="within 1 %", passed=True, figures={"ratio": 1.001})
 BOUND = Bound(

@@ -4,7 +4,8 @@ import pytest
 
 from fedpriv_client.privacy.budget import BudgetMeter
 from fedpriv_common.accounting import GaussianEvent, epsilon
-from fedpriv_common.plan import Phase, Recipe
+from fedpriv_common.plan import Phase
+from fedpriv_common.recipes import Recipe
 
 from .conftest import RUN, plan_of
 

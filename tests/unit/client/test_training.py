@@ -11,7 +11,7 @@ from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import BenchmarkRandomness
 from fedpriv_client.training import PerRecordGradients, Trainer
 from fedpriv_common.model import ModelSpec, inputs
-from fedpriv_common.plan import Phase
+from fedpriv_common.plan import Phase, Plan
 from fedpriv_common.table import UNLABELLED
 
 from .conftest import plan_of, records
@@ -54,9 +54,13 @@ def test_chunks_add_up_to_all_records():
     assert [len(chunk) for chunk in chunks] == [1024, 1024, 452]
 
 
-def test_mlp_steps_are_those_of_opacus_dp_optimizer():
-    """Same samples, no noise: our step and DPOptimizer's end at the same parameters."""
+@pytest.mark.parametrize("proximal_mu", [0.0, 0.3])
+def test_mlp_steps_are_those_of_opacus_dp_optimizer(proximal_mu):
+    """Same samples, no noise: our step and DPOptimizer's end at the same parameters, with FedProx's term or not."""
     plan = plan_of(recipe="fedavg-mlp", rounds=1, local_steps=4)
+    if proximal_mu:
+        chosen = {"strategy": "fedprox", "strategy_options": {"proximal_mu": proximal_mu}}
+        plan = Plan.model_validate(plan.model_dump() | chosen)
     data, start = records(), GENERATOR.normal(size=2114) * 0.2
     ours = start + Trainer(plan, data, Noiseless(5)).release(Phase.TRAIN, start, np.zeros(0))
 
@@ -80,7 +84,10 @@ def test_mlp_steps_are_those_of_opacus_dp_optimizer():
         torch.autograd.backward(
             nn.functional.cross_entropy(scores, torch.from_numpy(data.labels[sampled]), reduction="sum")
         )
-        optimizer.step()
+        optimizer.pre_step()
+        for parameter, values in zip(module.parameters(), plan.model.unflatten(start), strict=True):
+            parameter.grad += proximal_mu * (parameter.detach() - torch.from_numpy(values))
+        optimizer.original_optimizer.step()
     theirs = torch.cat([parameter.detach().flatten() for parameter in wrapped.parameters()]).numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

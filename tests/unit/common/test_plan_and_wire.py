@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from fedpriv_common.accounting import epsilon
 from fedpriv_common.contract import load_contract
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode, Refusal, RefusalError
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.wire import Operation, Reply, Request, SiteFacts, decode_array, encode_array
 
 CONTRACT = load_contract("breast-cancer-wisconsin")

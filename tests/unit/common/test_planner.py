@@ -15,8 +15,9 @@ from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.advice import AdviceCode, advise
 from fedpriv_common.contract import DataContract, Feature, Label, Transform, load_contract
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError
-from fedpriv_common.plan import Recipe, RunSettings, make_plan
+from fedpriv_common.plan import RunSettings, make_plan
 from fedpriv_common.planner import Forecast, PlanQuestion, forecast, require_affordable
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.utility import CURVE, Basis, expected_loss, noise_to_signal, nu_for_loss
 
 CONTRACT = load_contract("breast-cancer-wisconsin")

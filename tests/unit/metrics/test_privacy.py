@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.errors import Refusal
-from fedpriv_common.plan import Recipe, RunSettings
+from fedpriv_common.plan import RunSettings
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.records import EventKind, RoundClosed, RunEvent
 from fedpriv_metrics.forecast import Question, ask, count
 from fedpriv_metrics.index import Index, RunIndex

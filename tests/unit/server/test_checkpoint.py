@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,7 +16,7 @@ from fedpriv_common.contract import load_contract
 from fedpriv_common.plan import Phase, RunSettings, make_plan
 from fedpriv_common.records import RoundClosed, RunInfo
 from fedpriv_server.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint, encode_model, read_metadata
-from fedpriv_server.strategy import Iterate
+from fedpriv_server.strategy import Iterate, make_strategy
 
 CONTRACT = load_contract("breast-cancer-wisconsin")
 PLAN = make_plan(RunSettings(), CONTRACT)
@@ -106,3 +107,31 @@ def test_the_published_model_says_what_it_is(iterate: Iterate) -> None:
     assert metadata["run_id"] == RUN.run_id
     assert metadata["contract_digest"] == CONTRACT.digest()
     assert metadata["model"]["kind"] == "logreg"
+
+
+ADAM = make_plan(RunSettings(strategy="fedadam"), CONTRACT)
+ADAM_RUN = RUN.model_copy(update={"plan": ADAM, "plan_digest": ADAM.digest()})
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 13))
+def test_a_run_of_fedadam_goes_on_from_any_checkpoint_as_if_it_had_never_stopped(seed: int, stop: int) -> None:
+    strategy, straight = make_strategy(ADAM), Iterate.first(ADAM, b"seed")
+    stopped, generator = straight, np.random.default_rng(seed)
+    for number in range(13):
+        if number == stop:
+            stopped = decode_checkpoint(ADAM_RUN, encode_checkpoint(ADAM_RUN, Checkpoint(stopped))).iterate
+        replies = list(generator.normal(size=(3, 31)))
+        straight = straight.trained(ADAM, strategy, replies)
+        stopped = stopped.trained(ADAM, strategy, replies)
+    assert encode_checkpoint(ADAM_RUN, Checkpoint(stopped)) == encode_checkpoint(ADAM_RUN, Checkpoint(straight))
+
+
+def test_a_checkpoint_without_the_moments_that_fedadam_had_is_refused() -> None:
+    iterate = Iterate.first(ADAM, b"seed")
+    assert decode_checkpoint(ADAM_RUN, encode_checkpoint(ADAM_RUN, Checkpoint(iterate))).iterate.memory == ()
+    after = iterate.trained(ADAM, make_strategy(ADAM), [np.ones(31)])
+    for memory in ((), after.memory[:1], (np.zeros(5), np.zeros(5))):
+        with pytest.raises(ValueError, match="lacks what fedadam remembers"):
+            decode_checkpoint(ADAM_RUN, encode_checkpoint(ADAM_RUN, Checkpoint(replace(after, memory=memory))))
+    with pytest.raises(ValueError, match="lacks what fedsgd remembers"):
+        decode_checkpoint(RUN, encode_checkpoint(RUN, Checkpoint(after)))

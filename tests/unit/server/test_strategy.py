@@ -13,10 +13,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from fedpriv_common.contract import load_contract
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
+from fedpriv_server.aggregation import mean, trimmed_mean
 from fedpriv_server.strategy import (
-    STRATEGIES,
-    FedAvg,
+    Averaging,
+    FedAdam,
     FedSGD,
     Iterate,
     Strategy,
@@ -47,36 +49,45 @@ Array = NDArray[np.float64]
 SIZE = 7
 vectors = arrays(np.float64, SIZE, elements=st.floats(-1e6, 1e6))
 replies = st.lists(vectors, min_size=1, max_size=6)
+FEDAVG = Averaging(mean)
+
+
+def stepped(strategy: Strategy, parameters: Array, answers: list[Array]) -> Array:
+    """The parameters after a first round."""
+    return strategy.step(1, parameters, (), answers)[0]
 
 
 @given(vectors, replies)
 def test_fedsgd_steps_along_the_sum_over_declared_records(parameters: Array, sums: list[Array]) -> None:
     strategy = FedSGD(learning_rate=3.0, nominal_size=460, max_grad_norm=0.1)
     expected = parameters - 3.0 * np.sum(sums, axis=0) / (460 * 0.1)
-    np.testing.assert_allclose(strategy.step(parameters, sums), expected, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(stepped(strategy, parameters, sums), expected, rtol=1e-9, atol=1e-6)
 
 
 @given(vectors, replies)
 def test_fedavg_moves_by_the_plain_mean_whoever_answers(parameters: Array, deltas: list[Array]) -> None:
     expected = parameters + np.mean(deltas, axis=0)
-    np.testing.assert_allclose(FedAvg().step(parameters, deltas), expected, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(stepped(FEDAVG, parameters, deltas), expected, rtol=1e-9, atol=1e-6)
 
 
 @given(vectors, replies)
 def test_a_step_changes_nothing_that_it_was_given(parameters: Array, deltas: list[Array]) -> None:
     before = parameters.copy(), [delta.copy() for delta in deltas]
-    strategies: tuple[Strategy, ...] = (FedAvg(), FedSGD(1.0, 1, 1.0))
+    memory = (np.ones(SIZE), np.ones(SIZE))
+    robust = Averaging(lambda answers: trimmed_mean(answers, 0.2))
+    strategies: tuple[Strategy, ...] = (FEDAVG, FedSGD(1.0, 1, 1.0), robust, FedAdam(mean, 0.1, 0.9, 0.99, 1e-3))
     for strategy in strategies:
-        strategy.step(parameters, deltas)
+        strategy.step(2, parameters, memory, deltas)
+    assert all((array == 1.0).all() for array in memory)
     assert np.array_equal(parameters, before[0])
     assert all(np.array_equal(delta, old) for delta, old in zip(deltas, before[1], strict=True))
 
 
 def test_a_step_without_replies_or_of_mixed_shapes_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one reply"):
-        FedAvg().step(np.zeros(3), [])
+        stepped(FEDAVG, np.zeros(3), [])
     with pytest.raises(ValueError, match="shapes"):
-        FedAvg().step(np.zeros(3), [np.zeros(3), np.zeros(4)])
+        stepped(FEDAVG, np.zeros(3), [np.zeros(3), np.zeros(4)])
 
 
 @pytest.mark.parametrize("field", ["learning_rate", "nominal_size", "max_grad_norm"])
@@ -86,14 +97,33 @@ def test_fedsgd_refuses_parameters_that_are_not_positive(field: str, value: floa
         FedSGD(**cast(Any, {"learning_rate": 1.0, "nominal_size": 1, "max_grad_norm": 1.0, field: value}))
 
 
-def test_strategies_are_chosen_by_name_and_fit_their_recipe() -> None:
+def with_strategy(plan: Plan, name: str, **options: float) -> Plan:
+    return Plan.model_validate({**plan.model_dump(), "strategy": name, "strategy_options": options})
+
+
+ADAM = {"eta": 0.1, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3}
+
+
+def test_strategies_are_chosen_by_name() -> None:
     assert make_strategy(PLAN) == FedSGD(PLAN.learning_rate, PLAN.nominal_size, PLAN.train.max_grad_norm)
-    assert make_strategy(MLP) == FedAvg()
-    with pytest.raises(ValueError, match="not one of fedsgd, fedavg"):
-        make_strategy(PLAN.model_copy(update={"strategy": "magic"}))
-    with pytest.raises(ValueError, match="works on the replies of fedavg-mlp"):
-        make_strategy(PLAN.model_copy(update={"strategy": "fedavg"}))
-    assert set(STRATEGIES) == {"fedsgd", "fedavg"}
+    assert make_strategy(MLP) == FEDAVG
+    assert make_strategy(with_strategy(MLP, "fedprox", proximal_mu=0.1)) == FEDAVG
+    assert make_strategy(with_strategy(MLP, "fedadam", **ADAM)) == FedAdam(mean, **ADAM)
+
+
+@given(st.lists(arrays(np.float64, 31, elements=st.floats(-1e3, 1e3)), min_size=3, max_size=3))
+def test_with_every_reply_fedavg_of_one_full_batch_step_is_fedsgd(sums: list[Array]) -> None:
+    expected = stepped(make_strategy(PLAN), np.zeros(31), sums)
+    fedavg = make_strategy(with_strategy(PLAN, "fedavg"))
+    np.testing.assert_allclose(stepped(fedavg, np.zeros(31), sums), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_of_summed_gradients_fedadam_sees_the_step_over_declared_records_downhill() -> None:
+    sums = [np.full(31, 2.0), np.full(31, 4.0)]
+    change = -6.0 / (PLAN.nominal_size * PLAN.train.max_grad_norm)
+    _, (m, v) = make_strategy(with_strategy(PLAN, "fedadam", **ADAM)).step(1, np.zeros(31), (), sums)
+    np.testing.assert_allclose(m, 0.1 * change)
+    np.testing.assert_allclose(v, 0.01 * change**2)
 
 
 # -- centring ----------------------------------------------------------------------------------------------------------

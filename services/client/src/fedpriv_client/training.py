@@ -24,7 +24,8 @@ from fedpriv_client.privacy.units import UnitRecords, by_unit, unit_means
 from fedpriv_client.rowwise import RowLinear, rows_within
 from fedpriv_common.confusion import confusion_matrix
 from fedpriv_common.model import ModelKind, ModelSpec, inputs
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.table import UNLABELLED
 
 # Opacus hooks the first layer, whose inputs are data and have no gradient by intention; torch warns of that each time.
@@ -118,7 +119,11 @@ class Trainer:
         return unit_means((clip(chunk, max_norm) for chunk in chunks), records.units)
 
     def _local_steps(self, parameters: FloatArray) -> FloatArray:
-        """DP-SGD from `parameters`: Poisson samples of public rate, public divisor; an empty sample is noise alone."""
+        """DP-SGD from `parameters`: Poisson samples of public rate, public divisor; an empty sample is noise alone.
+
+        The proximal term (μ/2)·‖w − w_global‖² (Li et al. 2020, equation 2) has the gradient μ·change, which depends
+        on earlier noisy values only: it is added after the noise and costs no epsilon.
+        """
         release, learning_rate, divisor = self._plan.train, self._plan.local_learning_rate, self._plan.batch_size
         assert learning_rate is not None  # noqa: S101 - every plan of this recipe has both
         assert divisor is not None  # noqa: S101
@@ -127,7 +132,7 @@ class Trainer:
         for _ in range(release.steps):
             sampled = self._randomness.uniform(self._records.n_units) < release.sample_rate
             total = self._gradient_sum(parameters + change, self._records.of(sampled))
-            change -= (learning_rate / divisor) * total
+            change -= learning_rate * (total / divisor + self._plan.proximal_mu * change)
         return change
 
 

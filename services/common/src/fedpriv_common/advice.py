@@ -18,10 +18,10 @@ from fedpriv_common.plan import (
     DEFAULT_MIN_NOISE_MULTIPLIER,
     DEFAULT_MIN_NOMINAL_SIZE,
     Plan,
-    Recipe,
     RunSettings,
     default_delta,
 )
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.utility import AccuracyLoss
 
 #: hi/lo from which a linear scale squeezes most of a positive quantity into its lowest tenth.

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedpriv_common.accounting import GaussianEvent, calibrate_noise, gaussian_mu
 from fedpriv_common.canonical import digest
 from fedpriv_common.contract import DataContract, Unit
-from fedpriv_common.model import ModelKind, ModelSpec
+from fedpriv_common.model import ModelSpec
+from fedpriv_common.recipes import Recipe, require_replies, resolve_strategy
 
 #: The application a site must hold in its own image to take part; server and site compare it for equality.
 APP: Final = "fedpriv/1"
@@ -33,6 +34,12 @@ Rounds = Annotated[int, Field(ge=1, le=1000)]
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 LocalLearningRate = Annotated[float, Field(gt=0, le=100)]
 StrategyName = Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
+#: By name; which there are depends on the strategy (`recipes.py`). Left out of a plan that has none, so that plans of
+#: strategies without options have the digest that they always had.
+StrategyOptions = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], float],
+    Field(max_length=8, exclude_if=lambda options: not options),
+]
 MinReplyMs = Annotated[int, Field(ge=0, le=600_000)]
 
 #: Most checkpoints that are evaluated on held-out records: each one costs, and a curve of them would be noise.
@@ -48,20 +55,12 @@ class Phase(StrEnum):
     EVALUATE = "evaluate"
 
 
-class Recipe(StrEnum):
-    """Ways to train that server and sites both know."""
-
-    FEDSGD_LOGREG = "fedsgd-logreg"
-    FEDAVG_MLP = "fedavg-mlp"
-
-    @property
-    def model(self) -> ModelKind:
-        """The architecture that the recipe trains."""
-        return {Recipe.FEDSGD_LOGREG: ModelKind.LOGREG, Recipe.FEDAVG_MLP: ModelKind.MLP}[self]
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        """Equal models have equal JSON; a field by itself may be a dict, which has no hash."""
+        return hash(self.model_dump_json())
 
 
 class RunSettings(_Frozen):
@@ -80,7 +79,8 @@ class RunSettings(_Frozen):
     local_steps: Annotated[Steps | None, Field(description="MLP: steps per round")] = None
     local_learning_rate: Annotated[LocalLearningRate, Field(description="MLP")] = 0.5
     batch_size: Annotated[int, Field(ge=1, description="MLP: expected batch of units, the public divisor")] = 32
-    strategy: StrategyName | None = None
+    strategy: Annotated[StrategyName | None, Field(description="none: the recipe's own")] = None
+    strategy_options: StrategyOptions = {}
     evaluations: Annotated[
         int, Field(ge=0, le=MAX_EVALUATIONS, description="times that held-out records evaluate the model")
     ] = 1
@@ -154,6 +154,7 @@ class Plan(_Frozen):
     app: Literal["fedpriv/1"] = APP
     recipe: Recipe
     strategy: StrategyName
+    strategy_options: StrategyOptions = {}
     contract_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     dataset: str
     model: ModelSpec
@@ -189,6 +190,10 @@ class Plan(_Frozen):
                     raise ValueError(f"{self.recipe} is an MLP without a centring round")
                 if self.local_learning_rate is None or self.batch_size is None:
                     raise ValueError(f"{self.recipe} needs local_learning_rate and batch_size")
+        if resolve_strategy(self.recipe, self.strategy, self.strategy_options)[1] != self.strategy_options:
+            raise ValueError(f"a plan names every option of its strategy {self.strategy}")
+        if (self.local_learning_rate or 0.0) * self.proximal_mu > 1.0:
+            raise ValueError("local_learning_rate times proximal_mu is over 1: local steps would overshoot the model")
         if self.average_from > self.rounds:
             raise ValueError("average_from is after the last round")
         if self.evaluate is not None and (self.evaluate.at[-1] > self.rounds or self.evaluate.total > self.epsilon):
@@ -199,6 +204,11 @@ class Plan(_Frozen):
     def rounds(self) -> int:
         """T, the number of training rounds; the centring round is round 0."""
         return self.train.rounds
+
+    @property
+    def proximal_mu(self) -> float:
+        """μ of the proximal term (μ/2)·‖w − w_global‖² in every site's local objective; 0 but for fedprox."""
+        return self.strategy_options.get("proximal_mu", 0.0)
 
     def release(self, phase: Phase) -> Release | None:
         """The release that this plan foresees in `phase`, if any."""
@@ -245,15 +255,18 @@ def _evaluation(settings: RunSettings, rounds: int) -> Evaluation | None:
 
 
 def make_plan(settings: RunSettings, contract: DataContract) -> Plan:
-    """The plan of a run. Raises ValueError when no noise keeps the settings' epsilon, or the unit is not declared."""
+    """The plan of a run. Raises ValueError when no noise keeps the settings' epsilon, the unit is not declared, or the
+    strategy does not fit recipe, options and the number of replies that a round may have."""
+    strategy, options = resolve_strategy(settings.recipe, settings.strategy, settings.strategy_options)
+    require_replies(strategy, options, settings.quorum or settings.sites)
     match settings.recipe:
         case Recipe.FEDSGD_LOGREG:
-            return _plan_fedsgd(settings, contract)
+            return _plan_fedsgd(settings, contract, strategy, options)
         case Recipe.FEDAVG_MLP:
-            return _plan_mlp(settings, contract)
+            return _plan_mlp(settings, contract, strategy, options)
 
 
-def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
+def _plan_fedsgd(settings: RunSettings, contract: DataContract, strategy: str, options: dict[str, float]) -> Plan:
     """DP-FedSGD logistic regression: one full-batch step per round, after a DP centring round.
 
     With μ the Gaussian parameter of (ε, δ), ν = √(K(d+1))/(μN) is the noise of one full step at unit length:
@@ -293,7 +306,8 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
     centre, train = releases(calibrate_noise(charges, settings.epsilon, settings.delta))
     return Plan(
         recipe=settings.recipe,
-        strategy=settings.strategy or "fedsgd",
+        strategy=strategy,
+        strategy_options=options,
         contract_digest=contract.digest(),
         dataset=contract.dataset,
         model=model_of(settings.recipe, contract),
@@ -311,7 +325,7 @@ def _plan_fedsgd(settings: RunSettings, contract: DataContract) -> Plan:
     )
 
 
-def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
+def _plan_mlp(settings: RunSettings, contract: DataContract, strategy: str, options: dict[str, float]) -> Plan:
     """DP-FedAvg of an MLP: Poisson mini-batches with public rate q = L/(N/K), `steps` per round, divisor L."""
     size = contract.nominal(settings.unit)
     site_size = size / settings.sites
@@ -332,7 +346,8 @@ def _plan_mlp(settings: RunSettings, contract: DataContract) -> Plan:
     )
     return Plan(
         recipe=settings.recipe,
-        strategy=settings.strategy or "fedavg",
+        strategy=strategy,
+        strategy_options=options,
         contract_digest=contract.digest(),
         dataset=contract.dataset,
         model=model_of(settings.recipe, contract),

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: For every command that takes them. Spelled out here, because the table of strategies is slow to load.
+STRATEGY_HELP = "fedsgd, fedavg, fedprox, fedadam, fedtrimmedavg or krum; by default the recipe's."
+STRATEGY_OPTION_HELP = "Of the strategy, as in beta_1=0.9; once for each. docs/reference/strategies.md lists them."
+
 _EPSILONS = "0.5,1,2,3,8"
 
 
@@ -29,8 +33,11 @@ def plan(
     delta: Annotated[float | None, typer.Option(help="1e-5 by default.")] = None,
     unit: Annotated[str | None, typer.Option(help="record (default) or patient: whom epsilon is for.")] = None,
     sites: Annotated[int | None, typer.Option(help="Sites that take part; 3 by default.")] = None,
+    quorum: Annotated[int | None, typer.Option(help="Answers a round needs; every site by default.")] = None,
     records: Annotated[int | None, typer.Option(help="Records over all sites, instead of the contract's.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Training rounds; by default as the recipe says.")] = None,
+    strategy: Annotated[str | None, typer.Option(help=STRATEGY_HELP)] = None,
+    strategy_option: Annotated[list[str] | None, typer.Option(help=STRATEGY_OPTION_HELP)] = None,
     local_steps: Annotated[int | None, typer.Option(help="MLP: local steps per round.")] = None,
     local_learning_rate: Annotated[float | None, typer.Option(help="MLP.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="MLP: expected batch.")] = None,
@@ -62,7 +69,7 @@ def plan(
 
     from fedpriv_common.plan_view import show
     from fedpriv_common.planner import PlanQuestion, forecast, require_affordable
-    from fedpriv_common.run_options import refusing_options, run_settings
+    from fedpriv_common.run_options import refusing_options, run_settings, strategy_options
 
     settings = run_settings(
         "fedpriv plan",
@@ -71,7 +78,10 @@ def plan(
         delta=delta,
         unit=unit,
         sites=sites,
+        quorum=quorum,
         rounds=rounds,
+        strategy=strategy,
+        strategy_options=strategy_options("fedpriv plan", strategy_option),
         local_steps=local_steps,
         local_learning_rate=local_learning_rate,
         batch_size=batch_size,

@@ -18,7 +18,8 @@ from fedpriv_common.advice import Advice, advise
 from fedpriv_common.contract import DataContract, load_contract
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.lifetime import largest_run, runs_that_fit
-from fedpriv_common.plan import Plan, Recipe, RunSettings, default_delta, make_plan
+from fedpriv_common.plan import Plan, RunSettings, default_delta, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_common.utility import AccuracyLoss, Basis, expected_loss, noise_to_signal, nu_for_loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,24 @@ def run_settings(command: str, **options: Any) -> RunSettings:
     """RunSettings of the options that were given; raises RUN_REFUSED naming each that is not allowed."""
     with refusing_options(command):
         return RunSettings(**{name: value for name, value in options.items() if value is not None})
+
+
+def strategy_options(command: str, given: Sequence[str] | None) -> dict[str, float] | None:
+    """The numbers in a list of `name=number`; None for no list. Raises RUN_REFUSED for anything else."""
+    options: dict[str, float] = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        try:
+            options[name.strip()] = float(value)
+        except ValueError:
+            sign = ""
+        if not sign or not name.strip():
+            raise FedprivError(
+                ErrorCode.RUN_REFUSED,
+                f"--strategy-option: {text!r} is not name=number.",
+                f"As in --strategy-option beta_1=0.9; `{command} --help` lists the options.",
+            )
+    return options or None
 
 
 @contextmanager

@@ -14,11 +14,13 @@ from safetensors.numpy import load, save
 from fedpriv_common.canonical import canonical_json
 from fedpriv_common.contract import DataContract
 from fedpriv_common.records import RoundClosed, RunInfo
-from fedpriv_server.strategy import Iterate
+from fedpriv_server.strategy import Iterate, remembers
 
 CONTENT_TYPE: Final = "application/octet-stream"
 #: One entry: with several, their order in the file would change from one process to the next.
 _METADATA: Final = "fedpriv"
+#: Before the number of each array that the strategy remembers.
+_MEMORY: Final = "memory."
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def encode_checkpoint(run: RunInfo, checkpoint: Checkpoint) -> bytes:
         "declined": dict(checkpoint.declined),
     }
     tensors = {"parameters": iterate.parameters, "centre": iterate.centre, "average": iterate.average}
+    tensors |= {f"{_MEMORY}{index}": array for index, array in enumerate(iterate.memory)}
     return _encode(tensors, metadata)
 
 
@@ -59,6 +62,7 @@ def decode_checkpoint(run: RunInfo, data: bytes) -> Checkpoint:
             centre=tensors["centre"],
             average=tensors["average"],
             averaged=int(metadata["averaged"]),
+            memory=tuple(tensors[name] for name in sorted(tensors) if name.startswith(_MEMORY)),
         )
         closed, declined = metadata.get("closed"), dict(metadata.get("declined", {}))
         last = RoundClosed.model_validate(closed) if closed is not None else None
@@ -66,7 +70,9 @@ def decode_checkpoint(run: RunInfo, data: bytes) -> Checkpoint:
         raise ValueError(f"not a checkpoint: {error}") from None
     if owner != (run.run_id, run.plan_digest):
         raise ValueError(f"the checkpoint belongs to run {owner[0]}, not to {run.run_id}")
-    arrays = (iterate.parameters, iterate.centre, iterate.average)
+    if not remembers(run.plan, iterate):
+        raise ValueError(f"the checkpoint lacks what {run.plan.strategy} remembers")
+    arrays = (iterate.parameters, iterate.centre, iterate.average, *iterate.memory)
     if iterate.parameters.shape != (run.plan.model.n_parameters,) or not all(np.isfinite(a).all() for a in arrays):
         raise ValueError("the checkpoint's arrays are not those of the plan's model")
     return Checkpoint(iterate, last, {str(site): str(code) for site, code in declined.items()})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedpriv_common.plan_cli import STRATEGY_HELP, STRATEGY_OPTION_HELP
+
 if TYPE_CHECKING:
     from fedpriv_server.operator_client import OperatorClient
 
@@ -34,7 +36,8 @@ def run(
     sites: Annotated[int | None, typer.Option(help="Sites that take part; 3 by default.")] = None,
     quorum: Annotated[int | None, typer.Option(help="Answers a round needs; every site by default.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Training rounds; by default as the recipe says.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="By default the recipe's.")] = None,
+    strategy: Annotated[str | None, typer.Option(help=STRATEGY_HELP)] = None,
+    strategy_option: Annotated[list[str] | None, typer.Option(help=STRATEGY_OPTION_HELP)] = None,
     evaluations: Annotated[
         int | None, typer.Option(help="Times, up to 3, that held-out records evaluate the model; 1 by default.")
     ] = None,
@@ -57,7 +60,7 @@ def run(
     ] = False,
 ) -> None:
     """Start a run."""
-    from fedpriv_common.run_options import run_settings
+    from fedpriv_common.run_options import run_settings, strategy_options
     from fedpriv_server.operator_client import require_finished
 
     settings = run_settings(
@@ -71,6 +74,7 @@ def run(
         quorum=quorum,
         rounds=rounds,
         strategy=strategy,
+        strategy_options=strategy_options("fedpriv run", strategy_option),
         evaluations=evaluations,
         evaluation_epsilon=evaluation_epsilon,
         min_reply_ms=min_reply_ms,

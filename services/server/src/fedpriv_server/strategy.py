@@ -9,16 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedpriv_common.model import ModelKind
-from fedpriv_common.plan import Phase, Plan, Recipe
-from fedpriv_common.wire import MOST_CENTRE
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe, resolve_strategy
+from fedpriv_common.wire import MOST_CENTRE, FloatArray
+from fedpriv_server.adam import FedAdam, Memory
+from fedpriv_server.aggregation import krum, mean, total, trimmed_mean
 
-FloatArray = NDArray[np.float64]
+__all__ = [
+    "Averaging",
+    "FedAdam",
+    "FedSGD",
+    "FloatArray",
+    "Iterate",
+    "Memory",
+    "Strategy",
+    "centre_from_sums",
+    "make_strategy",
+    "remembers",
+    "reply_bound",
+    "reply_size",
+]
 
 #: How many standard deviations beyond its root-mean-square the norm of honest noise may lie: odds below 1e-22.
 _NOISE_TAIL: Final = 10.0
@@ -27,9 +43,32 @@ _NOISE_TAIL: Final = 10.0
 class Strategy(Protocol):
     """One step of the server."""
 
-    def step(self, parameters: FloatArray, replies: Sequence[FloatArray]) -> FloatArray:
-        """The next parameters from the current ones and at least one reply, all of shape (n_parameters,)."""
+    def step(
+        self, round_number: int, parameters: FloatArray, memory: Memory, replies: Sequence[FloatArray]
+    ) -> tuple[FloatArray, Memory]:
+        """The next parameters, and what the step after needs to know, from at least one reply.
+
+        Arrays are of shape (n_parameters,). `round_number` counts from 1; `memory` is empty before the first step.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """w ← w + combine(changes): every site proposes a change of the parameters, the rule makes one of them.
+
+    `scale` turns a reply into the change that it proposes: 1 where sites send changes, −K·η/(N·C) where they send
+    sums of gradients.
+    """
+
+    combine: Callable[[Sequence[FloatArray]], FloatArray]
+    scale: float = 1.0
+
+    def step(
+        self, _round_number: int, parameters: FloatArray, memory: Memory, replies: Sequence[FloatArray]
+    ) -> tuple[FloatArray, Memory]:
+        """Keeps no memory."""
+        return parameters + self.scale * self.combine(replies), memory
 
 
 @dataclass(frozen=True)
@@ -41,42 +80,43 @@ class FedSGD:
     max_grad_norm: float
 
     def __post_init__(self) -> None:
-        _require_positive(self.learning_rate, self.nominal_size, self.max_grad_norm)
+        values = (self.learning_rate, self.nominal_size, self.max_grad_norm)
+        if not all(math.isfinite(value) and value > 0 for value in values):
+            raise ValueError(f"parameters of a strategy must be positive, got {values}")
 
-    def step(self, parameters: FloatArray, replies: Sequence[FloatArray]) -> FloatArray:
-        """Replies are noisy gradient sums."""
-        total = _total(replies)
-        return parameters - self.learning_rate * total / (self.nominal_size * self.max_grad_norm)
-
-
-@dataclass(frozen=True)
-class FedAvg:
-    """w ← w + (1/K)·ΣΔ over the K replies received: every site weighs the same, whatever it holds."""
-
-    def step(self, parameters: FloatArray, replies: Sequence[FloatArray]) -> FloatArray:
-        """Replies are changes of the parameters."""
-        return parameters + _total(replies) / len(replies)
-
-
-def _fedsgd(plan: Plan) -> Strategy:
-    return FedSGD(plan.learning_rate, plan.nominal_size, plan.train.max_grad_norm)
-
-
-#: Strategy by name: what its replies must be, and how it is made from a plan.
-STRATEGIES: Final[dict[str, tuple[Recipe, Callable[[Plan], Strategy]]]] = {
-    "fedsgd": (Recipe.FEDSGD_LOGREG, _fedsgd),
-    "fedavg": (Recipe.FEDAVG_MLP, lambda _: FedAvg()),
-}
+    def step(
+        self, _round_number: int, parameters: FloatArray, memory: Memory, replies: Sequence[FloatArray]
+    ) -> tuple[FloatArray, Memory]:
+        """Replies are noisy gradient sums. Keeps no memory."""
+        step = self.learning_rate * total(replies) / (self.nominal_size * self.max_grad_norm)
+        return parameters - step, memory
 
 
 def make_strategy(plan: Plan) -> Strategy:
     """The plan's strategy; raises ValueError for an unknown name or one that does not fit the recipe."""
-    if plan.strategy not in STRATEGIES:
-        raise ValueError(f"strategy {plan.strategy!r} is not one of {', '.join(STRATEGIES)}")
-    recipe, make = STRATEGIES[plan.strategy]
-    if recipe is not plan.recipe:
-        raise ValueError(f"strategy {plan.strategy!r} works on the replies of {recipe}, not of {plan.recipe}")
-    return make(plan)
+    name, options = resolve_strategy(plan.recipe, plan.strategy, plan.strategy_options)
+    divisor = plan.nominal_size * plan.train.max_grad_norm
+    sends_changes = plan.recipe is Recipe.FEDAVG_MLP
+    match name:
+        case "fedsgd":
+            return FedSGD(plan.learning_rate, plan.nominal_size, plan.train.max_grad_norm)
+        case "fedadam":
+            # The pseudo-gradient of summed gradients is −ΣSum/(N·C); eta takes the place of the plan's learning rate.
+            combine = mean if sends_changes else lambda sums: -total(sums) / divisor
+            return FedAdam(combine, **options)
+        case "fedtrimmedavg":
+            return Averaging(partial(trimmed_mean, beta=options["beta"]))
+        case "krum":
+            return Averaging(partial(krum, num_malicious_nodes=int(options["num_malicious_nodes"])))
+        case _:  # fedavg, and fedprox, which differs at the sites only
+            return Averaging(mean, 1.0 if sends_changes else -plan.sites * plan.learning_rate / divisor)
+
+
+def remembers(plan: Plan, iterate: Iterate) -> bool:
+    """Whether the iterate's memory is what the plan's strategy has after so many rounds."""
+    shapes = [array.shape for array in iterate.memory]
+    expected = 2 if plan.strategy == "fedadam" and iterate.round > 0 else 0
+    return shapes == expected * [(plan.model.n_parameters,)]
 
 
 def centre_from_sums(plan: Plan, sums: Sequence[FloatArray]) -> FloatArray:
@@ -87,7 +127,7 @@ def centre_from_sums(plan: Plan, sums: Sequence[FloatArray]) -> FloatArray:
     """
     if plan.centre is None:
         raise ValueError(f"{plan.recipe} has no centring round")
-    mean = _total(sums) / plan.nominal_size
+    mean = total(sums) / plan.nominal_size
     noise_scale = plan.centre.noise_multiplier * plan.centre.max_grad_norm / plan.nominal_size
     variance = len(sums) * noise_scale**2
     norm_squared = float(mean @ mean)
@@ -124,7 +164,7 @@ def reply_size(plan: Plan, phase: Phase) -> int:
 class Iterate:
     """The model after a round, and all that the next round needs. Arrays are never changed in place.
 
-    `average` is the running sum of `averaged` iterates from the plan's `average_from` on.
+    `average` is the running sum of `averaged` iterates from the plan's `average_from` on; `memory` is the strategy's.
     """
 
     round: int
@@ -132,6 +172,7 @@ class Iterate:
     centre: FloatArray
     average: FloatArray
     averaged: int = 0
+    memory: Memory = ()
 
     @classmethod
     def first(cls, plan: Plan, seed: bytes) -> Self:
@@ -150,7 +191,8 @@ class Iterate:
 
     def trained(self, plan: Plan, strategy: Strategy, replies: Sequence[FloatArray]) -> Self:
         """After one more training round."""
-        round_number, parameters = self.round + 1, strategy.step(self.parameters, replies)
+        round_number = self.round + 1
+        parameters, memory = strategy.step(round_number, self.parameters, self.memory, replies)
         in_tail = round_number >= plan.average_from
         return replace(
             self,
@@ -158,25 +200,9 @@ class Iterate:
             parameters=parameters,
             average=self.average + parameters if in_tail else self.average,
             averaged=self.averaged + in_tail,
+            memory=memory,
         )
 
     def published(self) -> FloatArray:
         """The parameters to publish now: the average of the tail where it has begun, else the current ones."""
         return self.average / self.averaged if self.averaged else self.parameters
-
-
-def _total(replies: Sequence[FloatArray]) -> FloatArray:
-    """The sum, in the order given: floating-point addition is not associative, and a resumed run must agree."""
-    if not replies:
-        raise ValueError("a step needs at least one reply")
-    total = np.zeros_like(replies[0])
-    for reply in replies:
-        if reply.shape != total.shape:
-            raise ValueError(f"replies of shapes {total.shape} and {reply.shape}")
-        total = total + reply
-    return total
-
-
-def _require_positive(*values: float) -> None:
-    if not all(math.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"parameters of a strategy must be positive, got {values}")

@@ -22,7 +22,8 @@ from fedpriv_client.audit.subject import LabSite, Subject, lab_plan, lab_site, v
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_common.audit_result import Bound
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -15,7 +15,8 @@ from fedpriv_client.audit.subject import Subject, lab_plan
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_client.privacy.randomness import SystemRandomness
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 
 FloatArray = NDArray[np.float64]
 

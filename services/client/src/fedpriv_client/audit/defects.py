@@ -20,7 +20,8 @@ from fedpriv_client.privacy.units import UnitRecords
 from fedpriv_client.site import Site
 from fedpriv_client.training import Gradients, Trainer
 from fedpriv_common.accounting import epsilon
-from fedpriv_common.plan import Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.wire import Reply, Request
 
 FloatArray = NDArray[np.float64]

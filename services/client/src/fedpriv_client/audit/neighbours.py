@@ -22,7 +22,8 @@ from fedpriv_client.data.partition import SiteKey
 from fedpriv_client.data.site_data import SiteData, load_site_data
 from fedpriv_client.privacy.randomness import Randomness, SystemRandomness
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 
 FloatArray = NDArray[np.float64]
 

@@ -22,7 +22,8 @@ from fedpriv_client.privacy.policy import Policy
 from fedpriv_client.settings import SiteSettings
 from fedpriv_client.training import Trainer
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings
+from fedpriv_common.plan import Phase, Plan, RunSettings
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.table import UNLABELLED
 
 FloatArray = NDArray[np.float64]

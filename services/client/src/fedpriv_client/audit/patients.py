@@ -22,7 +22,8 @@ from fedpriv_client.audit.sampling import RECORDS, STEPS, membership, poisson
 from fedpriv_client.audit.subject import Subject, lab_plan
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 
 FloatArray = NDArray[np.float64]
 

@@ -15,7 +15,8 @@ from dp_accounting import pld
 from fedpriv_client.audit.subject import Subject, lab_plan, lab_site
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_common.audit_result import Check, Figure
-from fedpriv_common.plan import Phase, Plan, Recipe
+from fedpriv_common.plan import Phase, Plan
+from fedpriv_common.recipes import Recipe
 
 #: Allowed difference, relative: sites report upper bounds at a coarser discretisation than the library's default.
 ABOVE, BELOW = 0.02, 0.002

@@ -16,7 +16,8 @@ import numpy as np
 from fedpriv_client.audit.noise import CORRELATION, release_noise, seed_everything, standard_correlation, unlabelled
 from fedpriv_client.audit.subject import Subject, lab_plan, values
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Recipe
+from fedpriv_common.plan import Phase
+from fedpriv_common.recipes import Recipe
 
 _FEATURES, _RELEASES = 200, 100
 _DEADLINE_S = 120

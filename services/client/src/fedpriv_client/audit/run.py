@@ -29,7 +29,7 @@ from fedpriv_client.audit.subject import Subject
 from fedpriv_client.own_code import code_digest
 from fedpriv_common.audit_result import AuditResult, Bound, Check, SeededDefect
 from fedpriv_common.errors import ErrorCode, FedprivError
-from fedpriv_common.plan import Recipe
+from fedpriv_common.recipes import Recipe
 
 #: What each process takes, and how many there are: one for each core that sites are given.
 MEMORY_MB, PROCESSES = 400, 2

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fedpriv_client.audit.subject import Subject, lab_plan
 from fedpriv_client.data.site_data import SiteData
 from fedpriv_common.audit_result import Check
-from fedpriv_common.plan import Phase, Recipe
+from fedpriv_common.plan import Phase
+from fedpriv_common.recipes import Recipe
 
 FloatArray = NDArray[np.float64]
 

@@ -22,7 +22,8 @@ from fedpriv_client.privacy.requests import RunRequests
 from fedpriv_client.site import Site
 from fedpriv_client.training import Gradients, Trainer
 from fedpriv_common.contract import DataContract, Feature, Label
-from fedpriv_common.plan import Phase, Plan, Recipe, RunSettings, make_plan
+from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.wire import Operation, Reply, Request, encode_array
 
 FloatArray = NDArray[np.float64]

@@ -33,9 +33,9 @@ from fedpriv_common.plan import (
     DEFAULT_MIN_NOISE_MULTIPLIER,
     DEFAULT_MIN_NOMINAL_SIZE,
     Plan,
-    Recipe,
     default_delta,
 )
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.rounding import spell_spent
 
 

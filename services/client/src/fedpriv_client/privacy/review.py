@@ -35,7 +35,7 @@ def describe(request: RunRequest, history: History, policy: Policy, contract: Da
         ("plan", plan.digest()),
         ("asked by", f"{request.server}, {request.asked_at:%Y-%m-%d %H:%M} UTC"),
         ("stands", standing(history, request.run_id, plan.digest())),
-        ("recipe", f"{plan.recipe} ({plan.strategy}), {_count(plan.rounds, 'round')}, {_count(plan.sites, 'site')}"),
+        ("recipe", _recipe(plan)),
         ("model", _model(plan)),
         *(("releases", _release(release, plan.unit)) for release in (plan.centre, plan.train) if release is not None),
         *_evaluation(plan),
@@ -43,6 +43,11 @@ def describe(request: RunRequest, history: History, policy: Policy, contract: Da
         *_several(plan, policy, contract),
     ]
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
+
+
+def _recipe(plan: Plan) -> str:
+    options = "".join(f", {option} {value:g}" for option, value in plan.strategy_options.items())
+    return f"{plan.recipe} ({plan.strategy}{options}), {_count(plan.rounds, 'round')}, {_count(plan.sites, 'site')}"
 
 
 def _model(plan: Plan) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fedpriv_common.contract import DataContract
 from fedpriv_common.plan import Plan
+from fedpriv_common.recipes import spell_strategy
 from fedpriv_common.records import PublicValidation
 from fedpriv_common.rounding import spell_spent
 from fedpriv_common.statement.schema import Section, Words
@@ -60,7 +61,7 @@ def make_words(
         clipping=_clipping(plan),
         preprocessing=_preprocessing(contract),
         evaluation=_evaluation(plan, public_validation),
-        hyper_parameters=_hyper_parameters(public_validation),
+        hyper_parameters=_hyper_parameters(plan, public_validation),
         not_protected=(*_NOT_PROTECTED, *_of_one_person(plan), *_of_sections(sections)),
     )
 
@@ -128,13 +129,19 @@ def _evaluation(plan: Plan, public: PublicValidation | None) -> str:
     )
 
 
-def _hyper_parameters(public: PublicValidation | None) -> str:
+def _hyper_parameters(plan: Plan, public: PublicValidation | None) -> str:
+    # A recipe's own strategy goes without saying: statements of it keep the words that they were signed with.
+    if plan.strategy == plan.recipe.default_strategy and not plan.strategy_options:
+        chosen = ""
+    else:
+        strategy = spell_strategy(plan.strategy, plan.strategy_options)
+        chosen = f" The operator chose the strategy {strategy}, which works on noisy values only and costs no epsilon."
     curve = "" if public is None else " The curve on public records was shown; it chose no round and no setting."
     return (
         "Rounds, noise, clipping length and step sizes follow by formula from what the operator asked for, the "
         "declared size and the contract, before any record was used. Every earlier trial on the same data is a run in "
         "the ledger and counts in the lifetime's epsilon. The published model was fixed by the plan, not chosen among "
-        f"several.{curve}"
+        f"several.{curve}{chosen}"
     )
 
 
