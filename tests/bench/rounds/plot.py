@@ -17,11 +17,22 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 class Panel:
-    """Axes from `low` to `high`, x and y, logarithmic or not."""
+    """Axes from one value to another, logarithmic or not. The names of series begin at `legend`, where no points are:
+    shares of the width and, from the top, of the height."""
 
-    def __init__(self, left: float, title: str, x: tuple[float, float], y: tuple[float, float], *, log: bool) -> None:
+    def __init__(
+        self,
+        left: float,
+        title: str,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        *,
+        log: bool,
+        legend: tuple[float, float],
+    ) -> None:
         self._left, self._log = left, log
         self._x, self._y = x, y
+        self._legend = left + WIDTH * legend[0], TOP + HEIGHT * legend[1]
         self.parts = [
             f'<rect x="{left}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#888"/>',
             _text(left, TOP - 14, title, "start", 14),
@@ -47,9 +58,9 @@ class Panel:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         self.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in placed]
-        y = TOP + 18 + 18 * self._named
-        self.parts.append(f'<circle cx="{self._left + 16}" cy="{y - 4}" r="3.5" fill="{colour}"/>')
-        self.parts.append(_text(self._left + 26, y, name, "start"))
+        x, y = self._legend[0], self._legend[1] + 18 * self._named
+        self.parts.append(f'<circle cx="{x:.1f}" cy="{y - 4:.1f}" r="3.5" fill="{colour}"/>')
+        self.parts.append(_text(x + 10, y, name, "start"))
         self._named += 1
 
     def _at_x(self, value: float) -> float:
@@ -66,7 +77,7 @@ class Panel:
 
 def draw(rows: Sequence[Row], soak: Soak | None) -> str:
     """The plot as an SVG document."""
-    growth = Panel(LEFT, "Median round, ms", (0.8, 260), (10, 300_000), log=True)
+    growth = Panel(LEFT, "Median round, ms", (0.8, 260), (10, 300_000), log=True, legend=(0.45, 0.07))
     growth.ticks((1, 2, 5, 10, 50, 100, 200), (10, 100, 1000, 10_000, 100_000), "sites")
     for name, what, stack in (
         ("stock Flower, seed's model", "seed model", "stock"),
@@ -80,7 +91,9 @@ def draw(rows: Sequence[Row], soak: Soak | None) -> str:
     panels = [growth]
     if soak:
         most = 100 * math.ceil(1.3 * max(max(values) for values in soak.memory_mb.values()) / 100)
-        memory = Panel(LEFT + WIDTH + GAP, "Resident memory over one run, MB", (0, 210), (0, most), log=False)
+        memory = Panel(
+            LEFT + WIDTH + GAP, "Resident memory over one run, MB", (0, 210), (0, most), log=False, legend=(0.45, 0.75)
+        )
         memory.ticks(range(0, 201, 50), range(0, most + 1, 100), "round")
         for name, values in soak.memory_mb.items():
             memory.series(name, list(zip(soak.rounds, values, strict=True)))
