@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from fedpriv_common.records import EndCause, RunEnd, RunInfo, RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import Operation, Reply
 from fedpriv_server.operator_client import OperatorClient
+from fedpriv_server.status import RunStatus
 from tests.integration.server_harness import SITES, LightSite, Server, running
 from tests.integration.server_run.runs import SHORT, read, started, waiting
 from tests.run_writer import START, Script, encode, new_run_id, write_run
@@ -117,6 +119,28 @@ def test_the_command_line_follows_a_run_to_its_end(server: Server, sites: dict[s
     listed = command(server, "runs").stdout
     assert run_id in listed
     assert "from-the-terminal" in listed
+    for_programs = command(server, "runs", "--state", "finished", "--json").stdout.splitlines()
+    assert RunStatus.model_validate_json(for_programs[0]).run_id == run_id
+    assert command(server, "runs", "--state", "active", "--json").stdout == ""
+    assert "states are active" in command(server, "runs", "--state", "over").stderr
+    late = command(server, "cancel", run_id)
+    assert (late.returncode, late.stdout.strip()) == (0, f"{run_id} had ended already: finished")
+
+
+def test_who_stops_watching_a_run_does_not_end_it(server: Server, sites: dict[str, LightSite]) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    sites["site-2"].behave = waiting(2, reached, go_on)
+    try:
+        watching = watched(server, "run", "--follow", "--rounds", "3")
+        assert reached.wait(30)
+        watching.send_signal(signal.SIGINT)
+        told, warned = watching.communicate(timeout=30)
+    finally:
+        go_on.set()
+    run_id = told.strip()
+    assert watching.returncode == 130
+    assert f"Run {run_id} goes on" in warned
+    assert server.finish(run_id).state is RunState.FINISHED
 
 
 def test_the_command_line_fails_when_the_run_does(server: Server, sites: dict[str, LightSite]) -> None:
@@ -163,7 +187,16 @@ def test_a_named_run_is_found_however_long_ago_it_was(object_store: ObjectStore,
         assert server.client.last_named("never-was") is None
 
 
-def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_operator(server: Server, *arguments: str) -> list[str]:
     options = ["--server", server.client.server, "--ca", str(server.hub.authority)]
-    options += ["--operator-key-file", str(server.hub.operator_key)]
-    return subprocess.run([FEDPRIV, *arguments, *options], capture_output=True, text=True, timeout=60, check=False)
+    return [FEDPRIV, *arguments, *options, "--operator-key-file", str(server.hub.operator_key)]
+
+
+def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(as_operator(server, *arguments), capture_output=True, text=True, timeout=60, check=False)
+
+
+def watched(server: Server, *arguments: str) -> subprocess.Popen[str]:
+    """The command while it runs."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(as_operator(server, *arguments), stdout=pipe, stderr=pipe, text=True)

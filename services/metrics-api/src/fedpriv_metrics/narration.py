@@ -117,7 +117,8 @@ def _ended(end: RunEnd) -> LogEntry:
     level: Level = "ok" if end.state is RunState.FINISHED else "problem"
     model = "the model is published" if end.model_digest else "no model is published"
     after = f"after {_count(end.rounds, 'round')} in {end.duration_s:,.1f} s"
-    text = f"Run {end.state} {after}: {CAUSES[end.cause]}; {model}"
+    code = f" ({end.code})" if end.code else ""
+    text = f"Run {end.state} {after}: {CAUSES[end.cause]}{code}; {model}"
     return _entry("end", end.ended_at, level, f"run_{end.state}", text)
 
 

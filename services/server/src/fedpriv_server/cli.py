@@ -21,6 +21,8 @@ Authority = Annotated[
 KeyFile = Annotated[Path, typer.Option("--operator-key-file", help="File of the key.", envvar="FEDPRIV_OPERATOR_KEY")]
 
 _SERVER = "https://localhost:8080"
+#: Exit status of a command that Ctrl-C ended, as shells have it.
+_INTERRUPTED = 130
 
 
 @app.command("run")
@@ -98,23 +100,47 @@ def run(
 
         from fedpriv_server.progress import show_progress
 
-        require_finished(show_progress(client.follow(run_id), Console(stderr=True, highlight=False)))
+        try:
+            last = show_progress(client.follow(run_id), Console(stderr=True, highlight=False))
+        except KeyboardInterrupt:
+            typer.echo(f"\nRun {run_id} goes on. `fedpriv runs` shows it, `fedpriv cancel {run_id}` ends it.", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+        require_finished(last)
 
 
 @app.command("runs")
-def runs(key_file: KeyFile, server: Server = _SERVER, ca: Authority = None) -> None:
+def runs(
+    key_file: KeyFile,
+    server: Server = _SERVER,
+    ca: Authority = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only runs in this state; may be given several times.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line and run.")] = False,
+) -> None:
     """List runs, newest first."""
     from rich.console import Console
     from rich.table import Table
 
+    from fedpriv_common.records import RunState
+
+    if unknown := set(state or ()).difference(RunState):
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: states are {', '.join(RunState)}", param_hint="--state"
+        )
+    listed = [run for run in _client(server, ca, key_file).runs() if not state or run.state in state]
+    if as_json:
+        for status in listed:
+            typer.echo(status.model_dump_json())
+        return
     table = Table("run", "name", "state", "round", "ε", "accuracy", "started", box=None, pad_edge=False)
-    for status in _client(server, ca, key_file).runs():
+    for status in listed:
         accuracy = status.metrics.get("accuracy")
-        cause = f" ({status.cause})" if status.cause and status.cause != "complete" else ""
+        why = ", ".join(word for word in (status.cause, status.code) if word and word != "complete")
         table.add_row(
             status.run_id,
             status.name,
-            status.state.value + cause,
+            status.state.value + (f" ({why})" if why else ""),
             f"{status.round}/{status.rounds}",
             f"{status.epsilon:g}",
             "–" if accuracy is None else f"{100 * accuracy:.1f} %",
@@ -131,8 +157,14 @@ def cancel(
     ca: Authority = None,
 ) -> None:
     """End a run. What its sites released stays charged, what they did not is free again."""
+    from fedpriv_common.records import RunState
+
     status = _client(server, ca, key_file).cancel(run_id)
-    typer.echo(f"{status.run_id}: {status.state.value if status.cause else 'being cancelled'}")
+    words = {
+        RunState.ACTIVE: "is being cancelled, whatever happens to the server",
+        RunState.CANCELLED: "is cancelled",
+    }
+    typer.echo(f"{status.run_id} {words.get(status.state, f'had ended already: {status.state.value}')}")
 
 
 def _client(server: str, authority: Path | None, key_file: Path) -> OperatorClient:

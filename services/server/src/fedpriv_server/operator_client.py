@@ -162,6 +162,6 @@ def require_finished(status: RunStatus) -> None:
         raise FedprivError(
             ErrorCode.RUN_FAILED,
             f"Run {status.run_id} was {status.state.value} after {status.round} of {status.rounds} rounds"
-            f" (cause: {status.cause}).{told}",
-            "docs/reference/errors.md explains causes and codes.",
+            f" (cause: {status.cause}{f', {status.code}' if status.code else ''}).{told}",
+            "docs/how-to-runs.md says what to do about each cause, docs/reference/errors.md about each code.",
         )
