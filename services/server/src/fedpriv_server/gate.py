@@ -101,8 +101,8 @@ class Gate:
             headers = {"Allow": "POST"}
             await problem(405, "Nodes POST.", ErrorCode.REQUEST_REFUSED, headers)(scope, receive, send)
             return
-        trusted = site_key is not None or (is_this_machine(client) and app is self._flower)
-        with reading(self._limits, limits.MAX_BODY if trusted else limits.MAX_SMALL_BODY) as request:
+        known = site_key is not None or (path not in FLEET_ROUTES and app is self._flower and is_this_machine(client))
+        with reading(self._limits, limits.most_bytes(path, known)) as request:
             try:
                 body = await request.read(scope, receive)
             except BodyError as refused:

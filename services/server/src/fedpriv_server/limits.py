@@ -15,7 +15,10 @@ from typing import Final
 
 #: Largest body of a node, or of a process on this machine, bytes. What a model of the recipes needs is 20 kB.
 MAX_BODY: Final = 32 * 2**20
-#: Largest body of anybody else, and of an operator, bytes: run settings are less than one, a node's first word is .2 k.
+#: Largest announcement of a reply, bytes, with what it carries. Parsed, it may be thirty times as large: whoever sends
+#: nothing but empty fields has each become an object.
+MAX_ANNOUNCEMENT: Final = 2 * 2**20
+#: Largest body of everything else and everybody else, bytes: run settings are less than one kB, a node's pull is .1.
 MAX_SMALL_BODY: Final = 64 * 2**10
 #: Bytes of all bodies that are held at one time. Above, whoever comes is asked to come again.
 MAX_READING: Final = 64 * 2**20
@@ -87,6 +90,17 @@ class Limits:
         if not self.by_address or is_this_machine(client):
             return 0.0
         return self.strangers.take(address_group(client))
+
+
+def most_bytes(path: str, known: bool) -> int:
+    """The largest body that is read for a route. `known`: a site signed the request, or this machine sends it."""
+    if not known:
+        return MAX_SMALL_BODY
+    if path == "/v1/fleet/push-messages":
+        return MAX_ANNOUNCEMENT
+    if path == "/v1/fleet/push-object" or not path.startswith("/v1/fleet/"):
+        return MAX_BODY
+    return MAX_SMALL_BODY
 
 
 def is_this_machine(client: tuple[str, int] | None) -> bool:
