@@ -103,6 +103,6 @@ def test_a_stock_server_app_trains_with_sites_that_never_run_its_code(flower: Fl
         flower.flwr("run", str(APP), "hub", "--run-config", f'out="{out}"')
         until(out.exists, "the ServerApp's end")
     answers = json.loads(until(out.read_text, "the answers"))
-    expected = [(number, "OK", expected_payload(number).hex()) for number in (1, 2) for _ in SITES]
+    expected = [(number, "OK", expected_payload(number).hex()) for number in (1, 2, 3) for _ in SITES]
     assert [(answer["round"], answer["code"], answer["payload"]) for answer in answers] == expected
     assert not executed.exists()
