@@ -10,7 +10,8 @@ import pytest
 
 from fedpriv_client.clock import ServerClock
 from fedpriv_common import keys
-from fedpriv_common.plan import Recipe, RunSettings
+from fedpriv_common.plan import RunSettings
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.records import EndCause, RoundClosed, RunEnd, RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.progress import _stage
