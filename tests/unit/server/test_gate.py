@@ -89,12 +89,48 @@ def test_every_route_of_the_app_is_one_that_the_gate_knows(hub: Hub) -> None:
         "/v1/operator/../control/list-runs",
         "/health/../v1/control/list-runs",
         "/healthz",
+        "/health/",
+        "/HEALTH",
+        "/v1/fleet",
+        "/v1/fleet/",
+        "/v1//fleet/pull-messages",
+        "/v1/fleet/pull-messages/",
+        "/v1/fleet/pull-messages.",
+        "/v1/Fleet/pull-messages",
+        "/v1/fleet/no-such-route",
+        "/v1/responses",
+        "https://server/v1/control/list-runs",
     ],
 )
 def test_strangers_reach_nothing_but_fleet_operator_and_health(hub: Hub, path: str, address: tuple[str, int]) -> None:
     spoofed = {"x-forwarded-for": "127.0.0.1", "forwarded": "for=127.0.0.1", "x-real-ip": "127.0.0.1"}
     # 299 is the operator's stand-in, which knows no such route either.
     assert get(hub, path, address, spoofed) in (404, 299)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"])
+def test_nodes_post_and_nothing_else(hub: Hub, method: str) -> None:
+    async def ask() -> tuple[int, str]:
+        hub.open()
+        async with client(hub.gate) as http:
+            answer = await http.request(method, "/v1/fleet/pull-messages")
+            return answer.status_code, answer.headers["allow"]
+
+    assert asyncio.run(ask()) == (405, "POST")
+
+
+def test_a_websocket_is_closed(hub: Hub) -> None:
+    sent: list[Any] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    async def ask() -> None:
+        hub.open()
+        await hub.gate({"type": "websocket", "path": "/v1/control/list-runs"}, None, send)
+
+    asyncio.run(ask())
+    assert [event["type"] for event in sent] == ["websocket.close"]
 
 
 @pytest.mark.parametrize("address", LOOPBACKS)

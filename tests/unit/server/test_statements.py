@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
-from fedpriv_common.statement.schema import SignedStatement, SitePart, Statement
+from fedpriv_common.statement.schema import SignedPart, SignedStatement, SitePart, Statement
 from fedpriv_common.statement.sign import sign_part
 from fedpriv_common.statement.verify import verify
 from fedpriv_server.notary import LocalNotary
@@ -119,6 +120,19 @@ def test_a_statement_that_came_out_otherwise_is_not_signed_twice(
 def test_a_sites_own_part_is_taken(statements: Statements, consortium: Consortium) -> None:
     signed = consortium.parties[0].part()
     assert statements.take_part(consortium.run, "site-1", signed.model_dump_json()) == signed
+
+
+def test_after_a_rotation_a_part_counts_only_under_the_new_key(statements: Statements, consortium: Consortium) -> None:
+    text = consortium.parties[0].part().model_dump_json()
+    key = ec.generate_private_key(ec.SECP256R1())
+    statements.expel("site-1")
+    with pytest.raises(ValueError, match="not signed with the site's key"):
+        statements.take_part(consortium.run, "site-1", text)
+    statements.admit("site-1", key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(ValueError, match="not signed with the site's key"):
+        statements.take_part(consortium.run, "site-1", text)
+    anew = sign_part(SignedPart.model_validate_json(text).part, key)
+    assert statements.take_part(consortium.run, "site-1", anew.model_dump_json()) == anew
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ Layout of the folder, one part for each that may read it, so that a part can be 
     operator/   ca.pem  operator.key           whoever may start runs
     auditor/    hub.pem  sites/<site>.pem      public keys: with them anybody can check a privacy statement
 
-A key is made once and never replaced. A certificate is made again from the same key when it is about to expire, when
-its authority changed or when the server got another name; sites that trust `ca.pem` notice nothing.
+A key is made once and never replaced here; how-to-rotate-keys.md says how a person does it. A certificate is made again
+from the same key when it is about to expire, when its authority changed or when the server got another name; sites that
+trust `ca.pem` notice nothing.
 """
 
 from __future__ import annotations
