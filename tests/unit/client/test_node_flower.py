@@ -206,7 +206,7 @@ def stranger(monkeypatch):
     [
         ((404, {}, b"Not Found"), "it answers 404 to /v1/fleet/activate-node"),
         ((500, {}, b'{"code": []}'), "it answers 500"),
-        ((503, {}, b""), "it answers 503"),
+        ((503, {}, b""), "it is busy (503)"),
         ((200, {}, b"<html>Sign in to the guest network</html>"), "Invalid protobuf"),
         ((307, {"location": "/elsewhere"}, b""), "redirected or compressed"),
         ((200, {"content-encoding": "gzip"}, b"\x1f\x8b"), "redirected or compressed"),
