@@ -49,6 +49,8 @@ PUTS = (
     "statement.json",
     "end.json",
 )
+#: For a busy machine: a server dies and starts a dozen times.
+_PATIENCE_S = 150.0
 #: It dies as well each time that the sites have been asked so often since it was started.
 ASKED = (2, 4, 1, 7, 5, 4)
 
@@ -75,7 +77,7 @@ class Hospital:
         """Wait for it."""
         process = self.server.process
         assert process is not None
-        until(lambda: process.poll() is not None, f"the server's death: {why}")
+        until(lambda: process.poll() is not None, f"the server's death: {why}", _PATIENCE_S)
 
     def again(self, *, disk: bool) -> None:
         """Another one in its place, with its disk or without."""
@@ -110,7 +112,7 @@ def _behaving(hospital: Hospital) -> Iterator[None]:
 
 
 def assert_undisturbed(hospital: Hospital, run_id: str) -> None:
-    status = hospital.server.finish(run_id)
+    status = hospital.server.finish(run_id, _PATIENCE_S)
     assert (status.state, status.cause, status.round) == (RunState.FINISHED, EndCause.COMPLETE, ROUNDS)
     until(lambda: everything(hospital.store, run_id) == complete(ROUNDS), "every object of the run, and no other")
     assert_same_model(hospital.store, run_id, hospital.quiet)

@@ -106,10 +106,10 @@ class Exchange:
                 self._send_next(site)
             while (wait_s := self._wait_s(loop.time() - started, deadline_s, quorum, grace_s)) > 0:
                 self._woken.clear()
-                try:
-                    await asyncio.wait_for(self._woken.wait(), wait_s)
-                except TimeoutError:
-                    continue
+                # Not wait_for: in Python 3.11 it forgets that it was cancelled when an answer comes at that moment.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._woken.wait()
         finally:
             telling.cancel()
             self._until = None

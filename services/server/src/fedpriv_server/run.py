@@ -180,6 +180,8 @@ class Run:
         try:
             await self._training
         except HaltedError as halted:
+            if self._cancelled:  # an operator was told that it would be
+                return RunState.CANCELLED, EndCause.OPERATOR, None
             return RunState.HALTED, halted.cause, None
         except asyncio.CancelledError:
             if not self._cancelled:
