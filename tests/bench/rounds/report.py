@@ -57,6 +57,11 @@ class Figures:
     peak_mb: dict[str, float] = field(default_factory=dict)
     soak: Soak | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether the machine's cores had other work when the bench began."""
+        return float(str(self.machine["load_at_start"])) > 0.5 * int(str(self.machine["cores"]))
+
     def row(self, what: str, sites: int, stack: str = "fedpriv") -> Row | None:
         """The row, if that was measured."""
         wanted = (stack, what, sites)
@@ -131,12 +136,14 @@ def table(figures: Figures) -> str:
         f"{told['cores']} cores ({told['architecture']}), {told['memory_gb']} GB, {told['system']}, "
         f"Python {told['python']}, load {told['load_at_start']} before the bench, which took {figures.took_s:.0f} s.",
     ]
+    if figures.busy:
+        parts += ["", "**The machine had other work to do**: the stacks can be compared, but the lines were not tried."]
     return "\n".join(parts)
 
 
 def write(figures: Figures, path: Path) -> None:
     """The figures for machines."""
-    content = asdict(figures) | {"lines": [asdict(each) for each in lines(figures)]}
+    content = asdict(figures) | {"busy": figures.busy, "lines": [asdict(each) for each in lines(figures)]}
     if figures.soak:
         content["soak"] |= {"growth": figures.soak.growth, "flat": figures.soak.flat}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
