@@ -206,14 +206,14 @@ def stranger(monkeypatch):
     [
         ((404, {}, b"Not Found"), "it answers 404 to /v1/fleet/activate-node"),
         ((500, {}, b'{"code": []}'), "it answers 500"),
-        ((503, {}, b""), "it is busy (503)"),
+        ((502, {}, b""), "it answers 502"),
         ((200, {}, b"<html>Sign in to the guest network</html>"), "Invalid protobuf"),
         ((307, {"location": "/elsewhere"}, b""), "redirected or compressed"),
         ((200, {"content-encoding": "gzip"}, b"\x1f\x8b"), "redirected or compressed"),
         ((200, {}, bytes(MAX_BYTES + 1)), f"more than {MAX_BYTES} bytes"),
         ((200, {"content-length": "1000"}, b"cut off"), "cannot be reached"),
     ],
-    ids=["404", "500", "503", "another page", "a redirect", "compressed", "endless", "cut off"],
+    ids=["404", "500", "502", "another page", "a redirect", "compressed", "endless", "cut off"],
 )
 def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, answer, told):
     monkeypatch.setattr(Stranger, "answer", answer)
@@ -226,3 +226,16 @@ def test_an_answer_that_is_none_is_an_unreachable_server(stranger, monkeypatch, 
     assert told in raised.value.message
     assert "\n" not in str(raised.value)
     assert Stranger.paths == ["/v1/fleet/activate-node"]
+
+
+def test_a_server_that_is_busy_is_asked_again_and_told_as_busy_in_the_end(stranger, monkeypatch):
+    monkeypatch.setattr(Stranger, "answer", (503, {"retry-after": "0"}, b""))
+    fleet = Fleet(
+        f"http://127.0.0.1:{stranger.server_port}",
+        ssl.create_default_context(),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
+    with pytest.raises(FedprivError, match="it is busy") as raised:
+        fleet.activate(None)
+    assert raised.value.code is ErrorCode.SERVER_UNREACHABLE
+    assert len(Stranger.paths) > 1
