@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fedpriv_client.data.breast_cancer import write_files
-from fedpriv_common.plan import Recipe, RunSettings
+from fedpriv_common.plan import RunSettings
+from fedpriv_common.recipes import Recipe
 from tests.bench.rounds.lab import Lab, Measured, lab
 from tests.bench.rounds.measure import machine, memory_mb
 from tests.bench.rounds.report import Figures, Row, publish, table, write

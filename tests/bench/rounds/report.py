@@ -137,7 +137,10 @@ def table(figures: Figures) -> str:
         f"Python {told['python']}, load {told['load_at_start']} before the bench, which took {figures.took_s:.0f} s.",
     ]
     if figures.busy:
-        parts += ["", "**The machine had other work to do**: the stacks can be compared, but the lines were not tried."]
+        parts += [
+            "",
+            "**The machine had other work to do**: the stacks compare, but the lines are for an idle one.",
+        ]
     return "\n".join(parts)
 
 
