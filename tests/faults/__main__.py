@@ -111,17 +111,16 @@ class Suite:
         services = stack.settle()
         held = list(services.values()) if case.when in ("training", "committed") else ["server"]
         target = {"emulator": "aws", **services}.get(case.target, case.target)
-        # Everybody goes on but whoever is struck, as long as the fault lasts.
-        with ExitStack() as fault:
-            with stack.armed(held, case) as reached:
-                following = stack.follow(case, f"case-{number}")
-                try:
-                    reached(MOMENT_S)
-                except AssertionError:
-                    following.kill()
-                    raise AssertionError(f"the moment did not come: {following.communicate()[0][-500:]}") from None
-                struck_at = datetime.now(UTC)
-                fault.enter_context(struck(stack, case, target))
+        # When the block ends, everybody goes on at once but whoever is struck, for as long as the fault lasts.
+        with ExitStack() as fault, stack.armed(held, case) as reached:
+            following = stack.follow(case, f"case-{number}")
+            try:
+                reached(MOMENT_S)
+            except AssertionError:
+                following.kill()
+                raise AssertionError(f"the moment did not come: {following.communicate()[0][-500:]}") from None
+            struck_at = datetime.now(UTC)
+            fault.enter_context(struck(stack, case, target))
         told, _ = following.communicate(timeout=ENDS_S)
         run_id = next((line for line in told.splitlines() if len(line) == 26 and line.isalnum()), "")
         outcome["run_id"] = run_id
