@@ -44,12 +44,15 @@ def main() -> int:
     parser.add_argument("-k", "--case", action="append", default=[], metavar="WORD", help="cases whose name holds it")
     parser.add_argument("--keep", action="store_true", help="leave the containers for a look")
     parser.add_argument("--used", action="store_true", help="strike the containers that --keep left")
+    parser.add_argument(
+        "--project", default="fedpriv-faults", help="of docker compose; one that is there by this name is removed first"
+    )
     options = parser.parse_args()
     cases = choose(few(all_cases()) if options.few else all_cases(), options.case)
     if options.list:
         print("\n".join(case.name for case in cases))
         return 0
-    stack = FaultStack()
+    stack = FaultStack(options.project)
     began = time.monotonic()
     if options.used:
         stack.adopt()

@@ -49,10 +49,10 @@ class Stored:
 
 
 class FaultStack(Stack):
-    """The project `fedpriv-faults`: a server, three sites, a metrics API and the emulator of AWS."""
+    """A project with a server, three sites, a metrics API and the emulator of AWS."""
 
-    def __init__(self) -> None:
-        super().__init__("fedpriv-faults")
+    def __init__(self, project: str) -> None:
+        super().__init__(project)
         ours = Path(__file__).with_name("compose.yml")
         self._environment["COMPOSE_FILE"] = f"{ROOT / 'docker-compose.yml'}:{ours}"
 
