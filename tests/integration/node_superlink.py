@@ -96,7 +96,7 @@ class SuperLink:
         return cast(str, self._ask("send", site, records, message_type))
 
     def reply(self, message_id: str, seconds: float = _DEADLINE) -> dict[str, Any]:
-        """The fields of the reply, once there is one."""
+        """The fields of the reply, once there is one; of an error of Flower's, its reason."""
         return cast("dict[str, Any]", until(lambda: self._ask("reply", message_id), "the reply", seconds))
 
     def ask(self, site: str, fields: dict[str, Any], seconds: float = _DEADLINE) -> dict[str, Any]:
@@ -287,6 +287,8 @@ class _Desk:
         tree = self._state.object_store.get_object_tree(reply_id)
         contents = {node.object_id: self._content(node.object_id) for node in iterate_object_tree(tree)}
         message = cast(Message, inflate_object_from_contents(tree.object_id, contents))
+        if message.has_error():
+            return {"error": message.error.reason}
         assert set(message.content) == {"fedpriv"}
         return dict(message.content["fedpriv"])
 

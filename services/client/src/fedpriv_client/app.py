@@ -1,6 +1,7 @@
 """The site's ClientApp: one Flower message in, one out. It is installed with the image and nothing else is ever run.
 
-Whatever happens inside, what goes back is a Reply: a charged release, facts about the budget, or a fixed code.
+Whatever happens inside, what goes back is a Reply: a charged release, facts about the budget, or a fixed code. To a
+stock Flower strategy, it goes back in the form that this expects (fedavg.py).
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import TypeAdapter, ValidationError
 
+from fedpriv_client.fedavg import APP_FAILED, FedAvgRound, holds_arrays
 from fedpriv_common.errors import Refusal, RefusalError
 from fedpriv_common.plan import APP
 from fedpriv_common.records import RunId
-from fedpriv_common.wire import RECORD, Reply, Request
+from fedpriv_common.wire import OK, RECORD, Reply, Request
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,12 @@ class SiteApp:
             return self._send(Reply(code=Refusal.BAD_REQUEST), message)
 
     def _answer(self, message: Message, _: Context) -> Message:
+        content = None
         try:
-            reply = self._handler.handle(_request(message))
+            if holds_arrays(message):
+                reply, content = self._fedavg(FedAvgRound.read(message))
+            else:
+                reply = self._handler.handle(_request(message))
         except RefusalError as refusal:
             log.warning("refused", extra={"code": refusal.refusal, "detail": refusal.detail[:_DETAIL]})
             reply = Reply(code=refusal.refusal)
@@ -68,10 +74,22 @@ class SiteApp:
             # The reason may hold a value of a record: it stays here.
             log.exception("failed")
             reply = Reply(code=Refusal.INTERNAL)
-        return self._send(reply, message)
+        return self._send(reply, message, content)
 
-    def _send(self, reply: Reply, message: Message) -> Message:
+    def _fedavg(self, asked: FedAvgRound) -> tuple[Reply, RecordDict | None]:
+        """A stock strategy shows the plan with each round rather than once before."""
+        reply = self._handler.handle(asked.admit())
+        if reply.code == OK:
+            reply = self._handler.handle(asked.release())
+        return reply, asked.answer(reply.payload) if reply.code == OK else None
+
+    def _send(self, reply: Reply, message: Message, content: RecordDict | None = None) -> Message:
+        """The message for a reply; `content` is what a stock strategy gets of it, if it gets any."""
         self._replied(reply)
+        if content is not None:
+            return Message(content, reply_to=message)
+        if holds_arrays(message):
+            return Message(Error(APP_FAILED, str(reply.code)), reply_to=message)
         return Message(RecordDict({RECORD: ConfigRecord({**reply.to_fields()})}), reply_to=message)
 
 
