@@ -124,12 +124,12 @@ class Suite:
                 raise AssertionError(f"the moment did not come: {following.communicate()[0][-500:]}") from None
             struck_at = datetime.now(UTC)
             fault.enter_context(struck(stack, case, target))
-        told, _ = following.communicate(timeout=ENDS_S)
-        run_id = next((line for line in told.splitlines() if len(line) == 26 and line.isalnum()), "")
+        output, _ = following.communicate(timeout=ENDS_S)
+        run_id = next((line for line in output.splitlines() if len(line) == 26 and line.isalnum()), "")
         outcome["run_id"] = run_id
-        outcome["outcome"] = told.strip().splitlines()[-1][:200] if told.strip() else "nothing said"
+        outcome["outcome"] = output.strip().splitlines()[-1][:200] if output.strip() else "nothing said"
         if not run_id:
-            raise AssertionError(f"no run: {told[-500:]}")
+            raise AssertionError(f"no run: {output[-500:]}")
         stored = until(
             lambda: found if f"v1/runs/{run_id}/end.json" in (found := stack.objects(f"v1/runs/{run_id}/")) else None,
             "the run's end in the bucket",
@@ -140,15 +140,17 @@ class Suite:
         end = check_end(case, run_id, stored)
         outcome["outcome"] = f"{end.state.value} ({end.cause.value}), {end.rounds} rounds"
         if (following.returncode == 0) is not (end.state.value == "finished"):
-            raise AssertionError(f"fedpriv run --follow ended with {following.returncode}: {told[-500:]}")
-        check_bite(case, run_id, end, struck_at, stored)
+            raise AssertionError(f"fedpriv run --follow ended with {following.returncode}: {output[-500:]}")
+        log = stack.log(stack.container("server"))
+        told = {entry["message"] for entry in log if datetime.fromisoformat(entry["at"]) >= struck_at}
+        check_bite(case, run_id, end, struck_at, stored, told)
         rounds = check_records(run_id, end, stored)
         until(lambda: (stack.asked(f"/v1/runs/{run_id}") or {}).get("state") == end.state.value, "the API's end", 60.0)
         check_api(run_id, end, rounds, *(stack.asked(f"/v1/runs/{run_id}{part}") for part in ("", "/log", "/privacy")))
         check_statement(case, run_id, end, stored, folder)
 
     def _ledgers(self) -> None:
-        """Recompute every ledger: run by run, and over its whole life against what the site told last."""
+        """Recompute every ledger: run by run, and over its whole life."""
         exported = self._stack.exported()
         for outcome in self._outcomes:
             stored = self._runs.get(outcome["run_id"])

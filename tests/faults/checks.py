@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +15,9 @@ from typer.testing import CliRunner
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, coalesce, epsilon
 from fedpriv_common.plan import Phase
-from fedpriv_common.records import Admission, EventKind, RoundClosed, RunEnd, RunEvent, RunInfo
+from fedpriv_common.records import Admission, EventKind, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
 from fedpriv_common.statement.cli import app as verify_app
+from fedpriv_common.statement.schema import SignedPart
 from fedpriv_common.statement.verify import parse
 from tests.faults.cases import ROUNDS, SITES, Case
 from tests.faults.stack import Stored
@@ -46,12 +46,17 @@ def check_end(case: Case, run_id: str, stored: dict[str, Stored]) -> RunEnd:
     return end
 
 
-def check_bite(case: Case, run_id: str, end: RunEnd, struck_at: datetime, stored: dict[str, Stored]) -> None:
-    """The fault was felt: a server that was killed took the run up again, and a run that could not go on did not."""
+def check_bite(
+    case: Case, run_id: str, end: RunEnd, struck_at: datetime, stored: dict[str, Stored], told: set[str]
+) -> None:
+    """The fault was felt: a server that was killed took the run up again, one whose disk was full said so, and a run
+    that could not go on did not. `told`: the messages of the server's log since."""
     folder = f"{keys.run_prefix(run_id)}events/"
     events = [RunEvent.model_validate_json(entry.body) for key, entry in stored.items() if key.startswith(folder)]
     if (case.target, case.fault) == ("server", "kill"):
         require(EventKind.RUN_RESUMED in {event.kind for event in events}, "a server was killed, and no run resumed")
+    if (case.target, case.fault) == ("server", "disk-full"):
+        require("outbox_unavailable" in told, "a disk was full, and the server did not notice")
     lasts = case.fault in ("pause", "disconnect") and case.when in ("before-round", "training")
     if lasts and (case.target == "server" or (case.kind == "site" and case.quorum == len(SITES))):
         took = (end.ended_at - struck_at).total_seconds()
@@ -133,7 +138,7 @@ def check_statement(case: Case, run_id: str, end: RunEnd, stored: dict[str, Stor
 
 def check_ledger(site: str, run_id: str, lines: list[dict[str, Any]], stored: dict[str, Stored]) -> None:
     """What a site's ledger says of a run: each release once, each reply that the server has committed before, and an
-    epsilon that two accountants find, no more than the run's and the one that the site signed."""
+    epsilon that two accountants find, no more than the run's, and at every entry the one that the site told."""
     own = [line for line in lines if line["run_id"] == run_id]
     twice = [where for where, count in Counter((line["round"], line["phase"]) for line in own).items() if count > 1]
     require(not twice, f"{site}: charged twice: {twice}")
@@ -152,11 +157,33 @@ def check_ledger(site: str, run_id: str, lines: list[dict[str, Any]], stored: di
     plan = RunInfo.model_validate_json(stored[keys.run_info(run_id)].body).plan
     spent = agreed_epsilon(site, own, plan.delta)
     require(spent <= plan.epsilon * (1 + 1e-9), f"{site}: ε {spent} of {plan.epsilon}")
+    for told, delta, seq, events in _told_epsilons(site, run_id, lines, stored):
+        ours = epsilon(events, delta) if events else 0.0
+        require(abs(told - ours) <= 1e-6 * max(1.0, ours), f"{site}: told ε {told} at entry {seq}, recomputed {ours}")
+
+
+def _told_epsilons(
+    site: str, run_id: str, lines: list[dict[str, Any]], stored: dict[str, Stored]
+) -> Iterator[tuple[float, float, int, tuple[GaussianEvent, ...]]]:
+    """Epsilons that a site told in a run, each with its delta, the ledger's entry up to which it counts, and what the
+    ledger holds up to there."""
+
+    def until_entry(seq: int, run: str | None = None) -> tuple[GaussianEvent, ...]:
+        return gaussian(line for line in lines if line["seq"] <= seq and run in (None, line["run_id"]))
+
+    folder, ending = f"{keys.run_prefix(run_id)}records/", f"/{site}.{Phase.TRAIN}.json"
+    for key, entry in stored.items():
+        if key.startswith(folder) and key.endswith(ending):
+            facts = MetricRecord.model_validate_json(entry.body).facts
+            if facts is not None:
+                seq = facts.ledger_seq
+                yield facts.epsilon_run, facts.delta, seq, until_entry(seq, run_id)
+                yield facts.epsilon_spent, facts.delta, seq, until_entry(seq)
     if keys.part(run_id, site) in stored:
-        signed = json.loads(stored[keys.part(run_id, site)].body)["part"]
-        told, delta = signed["epsilon"]["run"]["add_remove"], signed["epsilon"]["delta"]
-        ours = epsilon(gaussian(own), delta) if gaussian(own) else 0.0
-        require(abs(told - ours) <= 1e-6 * max(1.0, ours), f"{site}: signed ε {told}, recomputed {ours}")
+        part = SignedPart.model_validate_json(stored[keys.part(run_id, site)].body).part
+        seq, signed = part.ledger.seq, part.epsilon
+        yield signed.run.add_remove, signed.delta, seq, until_entry(seq, run_id)
+        yield signed.lifetime.add_remove, signed.delta, seq, until_entry(seq)
 
 
 def agreed_epsilon(site: str, lines: list[dict[str, Any]], delta: float) -> float:
