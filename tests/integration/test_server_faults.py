@@ -122,6 +122,7 @@ def everything(store: ObjectStore, run_id: str) -> set[str]:
 def complete(rounds: int = 6) -> set[str]:
     run_id = "run"
     expected = {keys.run_info(run_id), keys.run_decision(run_id), keys.run_end(run_id), keys.model(run_id)}
+    expected |= {keys.run_asked(run_id), keys.run_admitted(run_id)}
     expected |= {keys.statement(run_id), keys.statement_page(run_id)}
     expected |= {keys.admission(run_id, site) for site in SITES} | {keys.evaluation(run_id, rounds)}
     expected |= {keys.record(run_id, rounds, site, Phase.EVALUATE) for site in SITES}

@@ -44,6 +44,7 @@ def test_a_run_leaves_everything_in_the_bucket_and_the_model_that_its_replies_ma
 
     prefix = keys.run_prefix(run_id)
     expected = {keys.run_info(run_id), keys.run_decision(run_id), keys.run_end(run_id), keys.model(run_id)}
+    expected |= {keys.run_asked(run_id), keys.run_admitted(run_id)}
     expected |= {keys.statement(run_id), keys.statement_page(run_id)}
     expected |= {keys.admission(run_id, site) for site in SITES}
     for number in range(5):

@@ -17,6 +17,16 @@ def run_info(run_id: str) -> str:
     return f"{run_prefix(run_id)}run.json"
 
 
+def run_asked(run_id: str) -> str:
+    """Whom the run asks to take part."""
+    return f"{run_prefix(run_id)}asked.json"
+
+
+def run_admitted(run_id: str) -> str:
+    """Who takes part, once nobody is waited for any more."""
+    return f"{run_prefix(run_id)}admitted.json"
+
+
 def admission(run_id: str, site: str) -> str:
     """A site's answer to the plan."""
     return f"{run_prefix(run_id)}admissions/{site}.json"

@@ -51,6 +51,14 @@ class RunInfo(_Object):
     public_validation: PublicValidation | None
 
 
+class RunSites(_Object):
+    """`asked.json`: whom the run asks to take part, before they hear of it. `admitted.json`: who does, once nobody is
+    waited for any more; it comes after the admissions. A server that was started in between asks the same and draws
+    in nobody else. Nobody else reads them."""
+
+    sites: tuple[SiteName, ...]
+
+
 class Admission(_Object):
     """`admissions/{site}.json`: a site's answer to the plan. `code` is OK or a refusal."""
 

@@ -22,6 +22,7 @@ from fedpriv_common.records import (
     RunDecision,
     RunEnd,
     RunInfo,
+    RunSites,
 )
 from fedpriv_common.statement.schema import SignedPart
 from fedpriv_server.archive import Archive
@@ -106,6 +107,7 @@ class _Reader:
         self._damaged = False
 
     def progress(self, take_part: TakePart) -> Progress:
+        asked = self._record(keys.run_asked(self._info.run_id), RunSites)
         admissions = [self._record(key, Admission) for key in self._below("admissions/")]
         checkpoint = self._checkpoint()
         number = checkpoint.iterate.round if checkpoint else -1
@@ -113,6 +115,7 @@ class _Reader:
         evaluations = [self._record(key, HeldOutEvaluation) for key in self._below("evaluations/")[-1:]]
         decision = self._record(keys.run_decision(self._info.run_id), RunDecision)
         return Progress(
+            asked=asked.sites if asked else (),
             admissions={entry.site: entry for entry in admissions if entry is not None},
             checkpoint=checkpoint,
             short=self._short(checkpoint),

@@ -34,9 +34,11 @@ class Hub:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an earlier start of the run came. `known`: keys that it wrote. `short`: the close of the round after the
-    checkpoint's, when too few sites answered it. `fault`: why the run cannot go on from what was written."""
+    """How far an earlier start of the run came. `asked`: whom it asked to take part, empty if it asked nobody. `known`:
+    keys that it wrote. `short`: the close of the round after the checkpoint's, when too few sites answered it. `fault`:
+    why the run cannot go on from what was written."""
 
+    asked: tuple[str, ...] = ()
     admissions: dict[str, Admission] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     short: RoundClosed | None = None

@@ -38,6 +38,7 @@ from fedpriv_common.records import (
     RunDecision,
     RunEvent,
     RunInfo,
+    RunSites,
     RunState,
 )
 from fedpriv_common.steps import measured, step
@@ -144,7 +145,10 @@ class Run:
 
     async def execute(self) -> None:
         """Run to the end. Cancelled from outside (the server stops), it stays active for the next start."""
-        self._journal.write([as_object(keys.run_info(self.info.run_id), self.info)])
+        asked = RunSites(run_id=self.info.run_id, sites=self._sites)
+        self._journal.write(
+            [as_object(keys.run_info(self.info.run_id), self.info), as_object(keys.run_asked(self.info.run_id), asked)]
+        )
         if self._progress.begun:
             self._take_up()
         async with self._hub.postbox.open(self.info.run_id, self._exchange):
@@ -241,8 +245,8 @@ class Run:
         return self.info.settings.quorum or self._plan.sites
 
     async def _admit(self) -> tuple[str, ...]:
-        """Show the plan to the sites, unless they have answered it; returns those that take part."""
-        if self._progress.checkpoint is None and self._progress.short is None:
+        """Show the plan to the sites, unless that is over; returns those that take part."""
+        if keys.run_admitted(self.info.run_id) not in self._progress.known:
 
             def accept(site: str, reply: Reply) -> None:
                 self._questions.accept_facts(site, reply)
@@ -278,7 +282,8 @@ class Run:
                     objects.append(as_object(keys.admission(self.info.run_id, site), admission))
                     if facts is not None:
                         objects.append(self._hub.witness.to_object(site, facts))
-            self._journal.write(objects)
+            admitted = RunSites(run_id=self.info.run_id, sites=self._board.willing)
+            self._journal.write([*objects, as_object(keys.run_admitted(self.info.run_id), admitted)])
             if len(self._board.willing) < len(self._sites):
                 await self._in_bucket()  # who takes part must not change when the run is resumed
             self._board.changed()

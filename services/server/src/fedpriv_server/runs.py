@@ -192,13 +192,15 @@ class Runs:
                 "Ask for fewer sites, or add public keys to FEDPRIV_SITES_DIR.",
             )
 
-    def _choose_sites(self, info: RunInfo, taking_part: frozenset[str] = frozenset()) -> tuple[str, ...]:
-        """As many sites as the plan says: first those that take part already, then those online, then by name.
+    def _choose_sites(self, info: RunInfo, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """As many sites as the plan says: first those online, then by name. Of a run that has begun, those `asked`.
 
         Fewer when the allow-list has become shorter since the run began: it goes on as if the others were away.
         """
         postbox = self._hub.postbox
-        ordered = sorted(postbox.sites, key=lambda site: (site not in taking_part, not postbox.online(site), site))
+        if asked:
+            return tuple(site for site in asked if site in postbox.sites)
+        ordered = sorted(postbox.sites, key=lambda site: (not postbox.online(site), site))
         return tuple(sorted(ordered[: info.plan.sites]))
 
     # -- running ---------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class Runs:
         for status in history.ended:
             self._remember(status)
         for info, progress in history.unfinished:
-            sites = self._choose_sites(info, frozenset(progress.admissions))
+            sites = self._choose_sites(info, progress.asked)
             self._interrupted[info.run_id] = Run(info, sites, self._hub, progress)
         self._history_read.set()
         for run_id, told in history.unreadable.items():
