@@ -1,4 +1,4 @@
-"""A stock `flower-supernode` that is on the allow-list: it has no ledger, and runs of ours hold no code for it."""
+"""Nodes on the allow-list that have no ledger: a stock `flower-supernode`, and one whose app answers bare arrays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.integration.server_harness import SITES, LightSite, Server, online, r
 from tests.integration.server_run.runs import events, started
 from tests.waiting import until
 
-STOCK = SITES[-1]
+OURS, BARE, STOCK = SITES
 
 
 @contextmanager
@@ -59,15 +59,42 @@ def supernode(server: Server, folder: Path) -> Iterator[Path]:
             process.kill()
 
 
-def test_a_stock_node_gets_no_code_answers_nothing_and_holds_nobody_up(
+class BareApp(SiteApp):
+    """Answers as an app for a stock FedAvg does: arrays and how many examples, and nothing of ours."""
+
+    def _send(self, _reply: Reply, message: Message, _content: RecordDict | None = None) -> Message:
+        content = {"arrays": ArrayRecord([np.zeros(31)]), "metrics": MetricRecord({"num-examples": 100})}
+        return Message(RecordDict({**content}), reply_to=message)
+
+
+@contextmanager
+def bare_node(server: Server, folder: Path) -> Iterator[None]:
+    """Our node's connection with such an app behind it, while the block runs."""
+    authority, key = read_authority(server.hub.authority), read_node_key(server.node_key(BARE))
+    state = StateDir(folder / "bare")
+    fleet = Fleet(f"https://127.0.0.1:{server.port}", authority, key)
+    node = Node(fleet, BareApp(LightSite(BARE), lambda _: None), state, lambda _: None)
+    thread = threading.Thread(target=node.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        node.stop()
+        thread.join(20)
+        state.close()
+
+
+def test_nodes_without_a_ledger_get_no_code_take_no_part_are_recorded_and_hold_nobody_up(
     object_store: ObjectStore, tmp_path: Path
 ) -> None:
-    settings = RunSettings(rounds=2, quorum=2, evaluations=0, admission_deadline_s=8, round_deadline_s=20)
+    # Nobody would wait as long as the admission's deadline for the run to finish.
+    settings = RunSettings(rounds=2, quorum=1, evaluations=0, admission_deadline_s=600, round_deadline_s=20)
     server = Server(tmp_path, object_store)
     with running(server), ExitStack() as stack:
-        for name in SITES[:-1]:
-            node = online(LightSite(name), server.hub, server.node_key(name), server.port, tmp_path / "sites" / name)
-            stack.enter_context(node)
+        stack.enter_context(
+            online(LightSite(OURS), server.hub, server.node_key(OURS), server.port, tmp_path / "sites" / OURS)
+        )
+        stack.enter_context(bare_node(server, tmp_path))
         log = stack.enter_context(supernode(server, tmp_path))
         until(lambda: server.log.count('"site_online"') >= len(SITES), "every site online", 40)
         run_id = started(server, settings)
@@ -75,41 +102,10 @@ def test_a_stock_node_gets_no_code_answers_nothing_and_holds_nobody_up(
         assert status.state is RunState.FINISHED, server.log[-3000:]
         assert "Found no FAB" in server.log, "it asked for code"
         assert "Receiving: train message" in log.read_text(), "it was asked"
-    admitted = {site for site in SITES if object_store.get(keys.admission(run_id, site)) is not None}
-    assert admitted == set(SITES) - {STOCK}
-
-
-class BareApp(SiteApp):
-    """Answers as an app for a stock FedAvg does: arrays and how many examples, and nothing of ours."""
-
-    def _send(self, _reply: Reply, message: Message) -> Message:
-        content = {"arrays": ArrayRecord([np.zeros(31)]), "metrics": MetricRecord({"num-examples": 100})}
-        return Message(RecordDict({**content}), reply_to=message)
-
-
-def test_bare_arrays_are_dropped_and_recorded_and_the_others_finish(object_store: ObjectStore, tmp_path: Path) -> None:
-    settings = RunSettings(rounds=2, quorum=2, evaluations=0, admission_deadline_s=20, round_deadline_s=20)
-    server = Server(tmp_path, object_store)
-    with running(server), ExitStack() as stack:
-        for name in SITES[:-1]:
-            node = online(LightSite(name), server.hub, server.node_key(name), server.port, tmp_path / "sites" / name)
-            stack.enter_context(node)
-        fleet = Fleet(
-            f"https://127.0.0.1:{server.port}",
-            read_authority(server.hub.authority),
-            read_node_key(server.node_key(STOCK)),
-        )
-        state = StateDir(tmp_path / "bare")
-        stack.callback(state.close)
-        bare = Node(fleet, BareApp(LightSite(STOCK), lambda _: None), state, lambda _: None)
-        thread = threading.Thread(target=bare.run, daemon=True)
-        thread.start()
-        stack.callback(thread.join, 20)
-        stack.callback(bare.stop)
-        until(lambda: server.log.count('"site_online"') >= len(SITES), "every site online", 40)
-        run_id = started(server, settings)
-        status = server.finish(run_id, 60)
-        assert status.state is RunState.FINISHED, server.log[-3000:]
+        assert [site.site for site in status.sites if site.stock] == [STOCK]
         server.stop()
-    assert STOCK in {event.site for event in events(object_store, run_id) if event.kind is EventKind.BAD_REPLY}
-    assert object_store.get(keys.admission(run_id, STOCK)) is None
+    told = [(event.kind, event.site) for event in events(object_store, run_id)]
+    assert told.count((EventKind.STOCK_NODE, STOCK)) == 1
+    assert told.count((EventKind.BAD_REPLY, BARE)) >= 1
+    admitted = {site for site in SITES if object_store.get(keys.admission(run_id, site)) is not None}
+    assert admitted == {OURS}

@@ -29,6 +29,7 @@ class Desk:
     answers: list[tuple[str, dict[str, object] | None]] = field(default_factory=list)
     lates: list[tuple[str, int]] = field(default_factory=list)
     presences: list[tuple[str, bool]] = field(default_factory=list)
+    stocks: list[str] = field(default_factory=list)
 
     def answered(self, site: str, fields: dict[str, object] | None) -> None:
         self.answers.append((site, fields))
@@ -38,6 +39,9 @@ class Desk:
 
     def presence(self, site: str, online: bool) -> None:
         self.presences.append((site, online))
+
+    def stock(self, site: str) -> None:
+        self.stocks.append(site)
 
 
 def request(round_number: int = 1) -> Request:
@@ -203,6 +207,23 @@ def test_a_late_answer_is_told_and_not_used() -> None:
         await node.push(reply_to(message, OK))
         assert desk.lates == [("a", 3)]
         assert not desk.answers
+
+    played(play)
+
+
+def test_what_a_site_answers_after_it_asked_for_code_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postbox, "HOLD_SECONDS", 0.2)
+
+    async def play(hub: Hub, node: Node, desk: Desk) -> None:
+        hub.postbox.send("a", request(3), reply_bytes=10_000, ttl_s=60)
+        message = await node.pull()
+        assert message is not None
+        hub.postbox.asks_for_code("a")
+        assert desk.stocks == ["a"]
+        await node.push(reply_to(message, OK))
+        assert not desk.answers
+        assert not desk.lates
+        assert await node.pull() is None
 
     played(play)
 

@@ -59,6 +59,8 @@ class Records:
     def presence(self, site: str, online: bool) -> None:
         self.presences.append((site, online))
 
+    def stock(self, site: str) -> None: ...
+
 
 class Stage:
     """A hub whose allow-list can change, in a running event loop."""

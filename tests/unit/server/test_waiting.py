@@ -15,7 +15,7 @@ from fedpriv_server.status import RunStatus, SiteStatus, Waiting
 UNTIL = datetime(2027, 3, 1, 14, 3, 10, tzinfo=UTC)
 
 
-def said(waiting: Waiting | None, round_number: int = 6) -> str:
+def said(waiting: Waiting | None, round_number: int = 6, stock: bool = False) -> str:
     """What a person reads who follows a run."""
     status = RunStatus(
         run_id="01J9ZZZZZZZZZZZZZZZZZZZZZZ",
@@ -28,7 +28,10 @@ def said(waiting: Waiting | None, round_number: int = 6) -> str:
         round=round_number,
         rounds=13,
         metrics={},
-        sites=(SiteStatus(site="site-1", online=True, code="OK"), SiteStatus(site="site-2", online=False, code="OK")),
+        sites=(
+            SiteStatus(site="site-1", online=True, code="OK"),
+            SiteStatus(site="site-2", online=False, code="OK", stock=stock),
+        ),
         median_round_ms=None,
         elapsed_s=1.0,
         model=None,
@@ -56,3 +59,8 @@ def test_with_the_quorum_there_it_only_waits() -> None:
 def test_a_run_that_does_not_wait_says_nothing_of_it() -> None:
     assert said(None).startswith("training, round 6 of 13")
     assert said(Waiting(sites=(), lacking=0, until=UNTIL)).startswith("training")
+
+
+def test_a_site_without_a_ledger_is_named() -> None:
+    assert "site-2 runs Flower's own node, which has no ledger: it takes no part" in said(None, stock=True)
+    assert "Flower" not in said(None)

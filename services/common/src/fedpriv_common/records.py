@@ -128,6 +128,7 @@ class EventKind(StrEnum):
     BAD_REPLY = "bad_reply"
     RUN_RESUMED = "run_resumed"
     AWAITING_APPROVAL = "awaiting_approval"
+    STOCK_NODE = "stock_node"
 
 
 class RunEvent(_Object):

@@ -107,6 +107,8 @@ def _event(event: RunEvent) -> LogEntry:
             level, text = "problem", f"{site} answered {number} with what the plan does not foresee: it was discarded"
         case EventKind.AWAITING_APPROVAL:
             level, text = "info", f"{site} waits for a person there to approve the plan, and is asked again until then"
+        case EventKind.STOCK_NODE:
+            level, text = "problem", f"{site} runs Flower's own node, which has no ledger: it takes no part"
         case EventKind.RUN_RESUMED:
             after = "" if event.round is None else f" after round {event.round}"
             level, text = "info", f"The server was started again and the run goes on{after}: nothing is paid twice"

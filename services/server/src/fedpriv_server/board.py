@@ -36,6 +36,8 @@ class Board:
         #: Each site's last word on taking part: OK or a refusal.
         self.codes: dict[str, str] = {}
         self.facts: dict[str, SiteFacts] = {}
+        #: Sites that were seen to run Flower's own node.
+        self.stock: set[str] = set()
         self.metrics = metrics
         self.held_out: dict[str, Estimate] = {}
         self.round = round_
@@ -109,7 +111,13 @@ class Board:
     def _site(self, site: str) -> SiteStatus:
         facts = self.facts.get(site)
         told = {} if facts is None else facts.model_dump(include=_BUDGET)
-        return SiteStatus(site=site, online=self._postbox.online(site), code=self.codes.get(site), **told)
+        return SiteStatus(
+            site=site,
+            online=self._postbox.online(site),
+            code=self.codes.get(site),
+            stock=site in self.stock,
+            **told,
+        )
 
 
 _BUDGET: Final = {"epsilon_run", "epsilon_spent", "epsilon_planned", "epsilon_limit"}

@@ -70,6 +70,7 @@ class Exchange:
         self._waits: Callable[[str, str], None] = lambda _site, _code: None
         #: By site that said "not yet": the code, how often it was said, and the timer of the next question.
         self._not_yet: dict[str, tuple[str, int, asyncio.TimerHandle]] = {}
+        self._stock: set[str] = set()
 
     async def ask(
         self,
@@ -208,3 +209,12 @@ class Exchange:
         """A site came or went."""
         self._event(EventKind.SITE_BACK if online else EventKind.SITE_OFFLINE, site, None)
         self._woken.set()
+
+    def stock(self, site: str) -> None:
+        """A site without a ledger: told once, and waited for no longer."""
+        if site not in self._stock:
+            self._stock.add(site)
+            self._event(EventKind.STOCK_NODE, site, None)
+        if site in self._asked and site not in self._answers:
+            self._answers.bad.add(site)
+            self._woken.set()

@@ -30,6 +30,7 @@ from fedpriv_server.postbox import Postbox
 from fedpriv_server.problems import problem, too_many
 from fedpriv_server.superlink import (
     FLEET_ROUTES,
+    GET_FAB,
     HOT_ROUTES,
     PUSH_OBJECT,
     ActivateNodeRequest,
@@ -110,6 +111,8 @@ class Gate:
                 return
             if body is None:
                 return
+            if path == GET_FAB and (site := self._link.owner(site_key)) is not None:
+                self._postbox.asks_for_code(site)
             if path in HOT_ROUTES:
                 await self._hot(path, body, site_key, scope, receive, send)
             else:

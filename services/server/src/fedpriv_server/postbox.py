@@ -62,6 +62,10 @@ class Reader(Protocol):
         """The site went online or offline."""
         ...
 
+    def stock(self, site: str) -> None:
+        """The site runs Flower's own node, which will not answer."""
+        ...
+
 
 @dataclass
 class _Letter:
@@ -203,11 +207,14 @@ class Postbox:
                 del self._withdrawn[next(iter(self._withdrawn))]
 
     def _complete(self, box: _Box, letter: _Letter, fields: dict[str, object] | None) -> None:
+        self._settle(box, letter)
+        if self._reader is not None:
+            self._reader.answered(box.site, fields)
+
+    def _settle(self, box: _Box, letter: _Letter) -> None:
         box.letter = None
         for message_id in letter.posted:  # a second answer to the same question is not a late one
             self._withdrawn.pop(message_id, None)
-        if self._reader is not None:
-            self._reader.answered(box.site, fields)
 
     # -- the nodes' side: told by the gate after a request was authenticated and handled ---------------------------
 
@@ -243,6 +250,15 @@ class Postbox:
             box.patience_s = PATIENCE * interval_s
             self._expect(box)
             self._set_online(box, True)
+
+    def asks_for_code(self, site: str) -> None:
+        """The site wants the code of a run, as only Flower's own node does: its letter is of no use there."""
+        box = self._boxes[site]
+        if box.letter is not None:
+            self._forget(box.letter)
+            self._settle(box, box.letter)
+        if self._reader is not None:
+            self._reader.stock(site)
 
     def reply_announced(self, request: PushMessagesRequest, response: PushMessagesResponse) -> None:
         """A reply was taken; its objects follow."""

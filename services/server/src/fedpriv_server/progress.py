@@ -18,6 +18,11 @@ def show_progress(statuses: Iterable[RunStatus], console: Console) -> RunStatus:
     last = _bar(statuses, console) if console.is_terminal else _lines(statuses, console)
     if last is None:
         raise ValueError("a run has at least one status")
+    for site in last.sites:
+        if site.stock:
+            console.print(
+                f"Note: {site.site} runs Flower's own node, which has no ledger: it takes no part", soft_wrap=True
+            )
     if last.warning:
         console.print(f"Note: {last.warning}", soft_wrap=True)
     return last

@@ -433,6 +433,8 @@ class Run:
             run_id=self.info.run_id, event_id=event_id, at=datetime.now(UTC), kind=kind, site=site, round=round_number
         )
         self._journal.write([as_object(keys.event(self.info.run_id, event_id), event)])
+        if kind is EventKind.STOCK_NODE and site is not None:
+            self._board.stock.add(site)
         self._board.changed()
 
 

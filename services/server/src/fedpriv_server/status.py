@@ -22,6 +22,7 @@ class SiteStatus(_Answer):
     site: str
     online: bool
     code: str | None = None
+    stock: bool = Field(default=False, description="runs Flower's own node, which has no ledger: it takes no part")
     epsilon_run: float | None = None
     epsilon_spent: float | None = None
     epsilon_planned: float | None = None

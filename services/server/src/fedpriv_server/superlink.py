@@ -76,6 +76,7 @@ from fedpriv_common.wire import RECORD, Field
 
 __all__ = [
     "FLEET_ROUTES",
+    "GET_FAB",
     "HOT_ROUTES",
     "PUSH_OBJECT",
     "ActivateNodeRequest",
@@ -101,6 +102,8 @@ PATIENCE: Final = HEARTBEAT_PATIENCE
 MAX_REPLY_OBJECTS: Final = 16
 
 PUSH_OBJECT: Final = "/v1/fleet/push-object"
+#: Where a node of Flower's own gets the code that it is to run.
+GET_FAB: Final = "/v1/fleet/get-fab"
 #: Every route that nodes may use.
 FLEET_ROUTES: Final = frozenset(
     path for method, path in PROTOBUF_REQUEST_TYPES if method == "POST" and path.startswith("/v1/fleet/")
@@ -199,6 +202,10 @@ class SuperLink:
         if not in_time or not verify_signature(bytes_to_public_key(pem), found[_TIMESTAMP], signature):
             return None
         return pem
+
+    def owner(self, key: bytes | None) -> str | None:
+        """The site whose registered key this is, if it is one's."""
+        return None if key is None else self._signers.get(key)
 
     def _authenticate(self, request: Request, parsed: Protobuf, key: bytes | None) -> None:
         if key is None or key not in self._signers:
