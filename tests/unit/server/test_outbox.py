@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,3 +84,16 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         Outbox(file / "outbox")
     assert refused.value.code is ErrorCode.BAD_SETTING
     assert "FEDPRIV_STATE_DIR" in str(refused.value)
+
+
+def test_a_bundle_that_the_disk_does_not_take_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(OSError):
+            outbox.add([StoredObject("key", bytes(2 * 2**20))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert outbox.oldest() is None

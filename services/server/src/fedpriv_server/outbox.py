@@ -65,11 +65,16 @@ class Outbox:
             number, self._next = self._next, self._next + 1
         path = self._path(number)
         temporary = path.with_name(f".{path.name}")
-        with temporary.open("wb") as file:
-            file.writelines(_encode(objects))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.writelines(_encode(objects))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            # Whoever tries again does so with another number: what this try wrote would keep a full disk full.
+            temporary.unlink(missing_ok=True)
+            raise
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
