@@ -105,11 +105,11 @@ class Calls:
         return status, answer
 
     def size(self) -> int:
-        """How much the server holds: messages, replies, objects, nodes, runs, senders."""
+        """How much the server holds: messages, replies, objects and their sessions, nodes, runs."""
         state: Any = self.hub.link.state
-        held = ("message_ins_store", "message_res_store", "message_ins_id_to_message_res_id", "nodes", "run_ids")
-        store: Any = state.object_store
-        return sum(len(getattr(state, name)) for name in held) + len(store.store)
+        held = ["message_ins_store", "message_res_store", "message_ins_id_to_message_res_id", "nodes", "run_ids"]
+        held += ["_object_push_sessions", "object_store"]
+        return sum(len(getattr(state, name)) for name in held) + len(self.hub.link._replies)
 
     def signed(self, site: str = "a") -> list[tuple[bytes, bytes]]:
         """Headers of a request that a site signed now."""

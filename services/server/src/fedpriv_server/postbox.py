@@ -275,7 +275,9 @@ class Postbox:
                 self._reader.late(box.site, round_number)
             return
         if self._link.has_reply(metadata.reply_to_message_id, metadata.message_id):
-            letter.missing, letter.room = set(response.objects_to_push), letter.reply_bytes
+            if letter.missing is None:  # announced again, a reply has as much room as it had
+                letter.room = letter.reply_bytes
+            letter.missing = set(response.objects_to_push)
             self._check(box, letter)
 
     def object_stored(self, request: PushObjectRequest) -> None:

@@ -73,6 +73,7 @@ from google.protobuf.message import Message as Protobuf  # type: ignore[import-u
 
 from fedpriv_common import carriage
 from fedpriv_common.wire import RECORD, Field
+from fedpriv_server.replies import Replies
 
 __all__ = [
     "FLEET_ROUTES",
@@ -155,7 +156,12 @@ class SuperLink:
         """`sites`: PEM public key by name."""
         self.app: FastAPI = create_app(_configuration(), cast(Any, _NoServers))
         self.state: LinkState = self.app.state.linkstate_factory.state()
-        cast(Any, self.state).get_message_ins = self._get_message_ins
+        self._replies = Replies()
+        state = cast(Any, self.state)
+        self._flowers_store_message: Callable[..., tuple[bool, list[str]]] = state.store_message_and_object_tree
+        self._flowers_store_object: Callable[..., bool] = state.store_object
+        state.store_message_and_object_tree, state.store_object = self._store_message, self._store_object
+        state.get_message_ins = self._get_message_ins
         #: Node id by site. Nobody else can register while node authentication is on.
         self.nodes: dict[str, int] = {}
         self._keys: dict[str, bytes] = {}
@@ -239,7 +245,30 @@ class SuperLink:
         """What Flower's handler of a hot route answers."""
         if isinstance(request, PushMessagesRequest):
             _require_own_reply(request)
+        elif isinstance(request, PushObjectRequest) and not request.session_id and request.run_id in self._replies:
+            # Flower would look for the object in everybody's sessions.
+            request.session_id = self._replies.session(request.object_id, request.node.node_id) or "none"
         return HOT_ROUTES[route](request, self.state)
+
+    def _store_message(self, message: Message, tree: ObjectTree, session: str) -> tuple[bool, list[str]]:
+        """Whether a message was taken, and its objects that are still to come; those of a reply come to `Replies`."""
+        metadata, state = message.metadata, cast(Any, self.state)
+        if metadata.run_id not in self._replies or not metadata.reply_to_message_id:
+            return self._flowers_store_message(message, tree, session)
+        state._cleanup_push_session(session, cleanup_messages=False)
+        if state.store_message_res(message) is None:
+            return False, []
+        return True, self._replies.announce(
+            metadata.message_id, metadata.run_id, metadata.src_node_id, session, _object_ids(tree)
+        )
+
+    def _store_object(self, run_id: int, session: str, object_id: str, content: bytes) -> bool:
+        """Whether an object was taken."""
+        if run_id in self._replies and self._replies.store(
+            session or self._replies.session(object_id), object_id, content
+        ):
+            return True
+        return self._flowers_store_object(run_id, session, object_id, content)
 
     def _get_message_ins(self, node_id: int, limit: int | None, *, run_id: int | None = None) -> list[Message]:
         """Messages for a node that it has not pulled, as Flower's own function gives them.
@@ -307,6 +336,7 @@ class SuperLink:
         task_id = self.state.get_run_info(run_ids=[run_id])[0].primary_task_id
         if task_id is None or self.state.claim_task(task_id) is None or not self.state.activate_task(task_id):
             raise RuntimeError("Flower does not let its run start")
+        self._replies.begin(run_id)
         return FlowerRun(run_id, task_id)
 
     def beat(self, run: FlowerRun) -> None:
@@ -315,6 +345,7 @@ class SuperLink:
 
     def finish_run(self, run: FlowerRun) -> None:
         """End a run; its messages and their contents are forgotten."""
+        self._replies.end(run.run_id)
         self.state.finish_task(run.task_id, SubStatus.COMPLETED, "")
         self.state.cleanup_run(run.run_id)
 
@@ -351,7 +382,7 @@ class SuperLink:
         self.state.delete_messages({message_id})
         self.state.object_store.delete(message_id)
         if reply_id is not None:
-            self.state.object_store.delete(reply_id)
+            self._replies.forget(reply_id)
 
     def has_reply(self, message_id: str, reply_id: str) -> bool:
         """Whether `reply_id` was taken as the reply to the message."""
@@ -370,11 +401,8 @@ class SuperLink:
         return replies.get(message_id)
 
     def _fields(self, reply_id: str) -> dict[str, object] | None:
-        store = self.state.object_store
         try:
-            tree = store.get_object_tree(reply_id)
-            contents = {node.object_id: store.get(node.object_id) or b"" for node in iterate_object_tree(tree)}
-            message = inflate_object_from_contents(reply_id, contents)
+            message = inflate_object_from_contents(reply_id, self._replies.contents(reply_id))
         except Exception:  # whatever foreign bytes make Flower's parser raise
             return None
         if not isinstance(message, Message) or not message.has_content() or set(message.content) != {RECORD}:
