@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -23,17 +24,19 @@ _DISK_PATIENCE_S: Final = 600.0
 class Archive:
     """Reads see what was put, whether or not it has reached the bucket. Calls block: use them off the event loop."""
 
-    def __init__(self, store: ObjectStore, outbox: Outbox) -> None:
+    def __init__(self, store: ObjectStore, outbox: Outbox, disk_patience_s: float = _DISK_PATIENCE_S) -> None:
+        """`disk_patience_s`: how long a full disk is waited for."""
         self._store = store
         self._outbox = outbox
+        self._disk_patience_s = disk_patience_s
         self._abandoned = threading.Event()
 
-    def put(self, objects: Sequence[StoredObject]) -> int:
+    def put(self, objects: Sequence[StoredObject], *, for_good: bool = False) -> int:
         """Hand over a bundle; on return it is durable. Returns its number in the outbox.
 
-        A full disk is waited for; raises DISK_FULL in the end.
+        A full disk is waited for, `for_good` until `stop`; raises DISK_FULL in the end.
         """
-        deadline, pause_s = time.monotonic() + _DISK_PATIENCE_S, 0.2
+        deadline, pause_s = time.monotonic() + (math.inf if for_good else self._disk_patience_s), 0.2
         while True:
             try:
                 return self._outbox.add(objects)
@@ -43,7 +46,7 @@ class Archive:
                     raise FedprivError(
                         ErrorCode.DISK_FULL,
                         f"The server's state folder takes nothing more ({error.strerror}).",
-                        "Free space on its disk; the run goes on from its last round.",
+                        "Free space on its disk: what has not been written is, then.",
                     ) from None
             self._abandoned.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
             pause_s = min(2 * pause_s, 10.0)

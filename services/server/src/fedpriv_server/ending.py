@@ -10,7 +10,7 @@ from typing import Final
 
 from fedpriv_common import keys
 from fedpriv_common.canonical import sha256_hex
-from fedpriv_common.errors import FedprivError, Refusal
+from fedpriv_common.errors import Refusal
 from fedpriv_common.records import RunDecision, RunEnd, RunInfo
 from fedpriv_common.statement.schema import Outcome, SignedPart
 from fedpriv_common.wire import OK, Reply, SiteFacts
@@ -85,13 +85,14 @@ class Ending:
     async def publish(self, iterate: Iterate, decision: RunDecision) -> None:
         """Write model, statement and end, and wait a while for the bucket to have them."""
         run_id, objects, model_digest = self._info.run_id, [], None
-        self._board.warning = None
+        warning = None
         if iterate.round > 0:
             model = encode_model(self._info, iterate, self._hub.contract)
             model_digest = sha256_hex(model)
             objects.append(StoredObject(keys.model(run_id), model, CONTENT_TYPE))
             outcome = Outcome(state=decision.state, cause=decision.cause, rounds=iterate.round)
-            objects += await self._statement(model_digest, outcome)
+            signed, warning = await self._statement(model_digest, outcome)
+            objects += signed
         end = RunEnd(
             run_id=run_id,
             ended_at=datetime.now(UTC),
@@ -104,20 +105,17 @@ class Ending:
             metrics=self._board.metrics,
             held_out=self._board.held_out,
         )
-        self._journal.write([*objects, as_object(keys.run_end(run_id), end)])
-        try:
-            if not await self._journal.in_bucket():
-                self._board.warning = (
-                    "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
-                )
-        except FedprivError as error:
-            self._board.warning = str(error)
+        # For good: a run that is told as ended, but would go on after a restart, would end in two states.
+        self._journal.write([*objects, as_object(keys.run_end(run_id), end)], for_good=True)
+        if not await self._journal.in_bucket():
+            warning = "S3 does not have everything yet: the rest is kept on the server's disk and sent later"
+        self._board.warning = warning
         self._board.end = end
         self._hub.prometheus.run_ended(run_id, decision.state)
         self._board.changed()
 
-    async def _statement(self, model_digest: str, outcome: Outcome) -> list[StoredObject]:
-        """The signed statement and its page; nothing while the key that signs is away."""
+    async def _statement(self, model_digest: str, outcome: Outcome) -> tuple[list[StoredObject], str | None]:
+        """The signed statement and its page, or nothing and the reason, as while the key that signs is away."""
         hub = self._hub
 
         def sign() -> list[StoredObject]:
@@ -130,11 +128,10 @@ class Ending:
             signed = await asyncio.to_thread(sign)
         except Exception:  # a run ends, whatever its sites signed and whatever the disk takes
             log.exception("statement_failed", extra={"run_id": self._info.run_id})
-            self._board.warning = "there is no privacy statement of this run: see the server's log"
-            return []
+            return [], "there is no privacy statement of this run: see the server's log"
         if not signed:
-            self._board.warning = "the privacy statement waits for its signature: the server signs and sends it later"
-        return signed
+            return [], "the privacy statement waits for its signature: the server signs and sends it later"
+        return signed, None
 
     def _accept(self, site: str, reply: Reply) -> None:
         self._questions.accept_facts(site, reply)

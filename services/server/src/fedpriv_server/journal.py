@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 from pydantic import BaseModel
 
+from fedpriv_common.errors import FedprivError
 from fedpriv_server.archive import Archive
 from fedpriv_server.outbox import StoredObject
 
@@ -29,14 +31,17 @@ class Journal:
         self._archive = archive
         self._known = known
         self._last: asyncio.Task[int] | None = None
+        #: What the disk has not taken yet: it goes with the next bundle, or a run that fails for it would never end.
+        self._unsaved: list[StoredObject] = []
         #: A bundle that the bucket was waited for in vain with.
         self._overdue: int | None = None
 
-    def write(self, objects: Sequence[StoredObject]) -> None:
-        """Begin to write a bundle after those before it."""
+    def write(self, objects: Sequence[StoredObject], *, for_good: bool = False) -> None:
+        """Begin to write a bundle after those before it. `for_good`: a full disk is waited for until the server stops,
+        and `settled` raises nothing before."""
         fresh = [entry for entry in objects if entry.key not in self._known]
         if fresh:
-            self._last = asyncio.create_task(self._save(self._last, fresh))
+            self._last = asyncio.create_task(self._save(self._last, fresh, for_good))
 
     async def settled(self) -> None:
         """Return when everything is durable; raises DISK_FULL when it cannot be made so."""
@@ -59,7 +64,11 @@ class Journal:
             self._overdue = number
         return self._overdue is None
 
-    async def _save(self, previous: asyncio.Task[int] | None, objects: list[StoredObject]) -> int:
+    async def _save(self, previous: asyncio.Task[int] | None, objects: list[StoredObject], for_good: bool) -> int:
         if previous is not None:
-            await previous
-        return await asyncio.to_thread(self._archive.put, objects)
+            with contextlib.suppress(FedprivError):
+                await previous
+        self._unsaved += objects
+        number = await asyncio.to_thread(self._archive.put, tuple(self._unsaved), for_good=for_good)
+        self._unsaved.clear()
+        return number

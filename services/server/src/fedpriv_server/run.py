@@ -157,8 +157,10 @@ class Run:
                 "run_ends",
                 extra={"run_id": self.info.run_id, "state": decision.state, "cause": decision.cause},
             )
-            with contextlib.suppress(FedprivError):  # a disk that is full must not keep the sites from being told
+            try:
                 await self._in_bucket()
+            except FedprivError as error:  # a disk that is full must not keep the sites from being told
+                self._board.warning = str(error)
             self._decided.set()
             try:
                 await self._ending.close()

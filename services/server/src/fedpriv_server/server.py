@@ -111,14 +111,13 @@ def serve(parts: Parts) -> None:
     address = door.listener.getsockname()
     log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(door.sites)})
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(_Server(config, postbox.release), door.listener, runs, reload))
-    archive.stop()
+        runner.run(_serve(_Server(config, postbox.release), door.listener, runs, reload, archive))
     parts.statements.stop()
     writer.stop(_FLUSH_S)
     log.info("stopped")
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs, reload: Reload) -> None:
+async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs, reload: Reload, archive: Archive) -> None:
     recovering, reloading = asyncio.create_task(runs.recover()), asyncio.create_task(reload.run())
     try:
         await server.serve([listener])
@@ -126,6 +125,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs, re
         recovering.cancel()
         reloading.cancel()
         await runs.stop()
+        archive.stop()  # the loop ends when its threads do, and one may wait for a full disk
 
 
 class _Server(uvicorn.Server):
