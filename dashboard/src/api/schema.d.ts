@@ -416,6 +416,13 @@ export interface components {
             sites: number;
             /** Strategy */
             strategy: string;
+            /**
+             * Strategy Options
+             * @default {}
+             */
+            strategy_options: {
+                [key: string]: number;
+            };
             train: components["schemas"]["Release"];
             /**
              * Unit
