@@ -29,7 +29,7 @@ SETTINGS = RunSettings(
     strategy_options={"proximal_mu": 0.05},
     epsilon=3.0,
     sites=2,
-    rounds=5,
+    rounds=3,
 )
 
 
@@ -68,11 +68,10 @@ def test_two_sites_train_an_mlp_with_fedprox_and_its_statement_says_and_proves_s
 ) -> None:
     with serving(server), ExitStack() as stack:
         for partition, name in enumerate(SITES):
-            process = stack.enter_context(running(site(server, name, partition)))
-            process.logged("online")
+            stack.enter_context(running(site(server, name, partition)))
         status = server.finish(started(server, SETTINGS), 150)
         assert status.state is RunState.FINISHED, server.log[-3000:]
-    assert status.round == 5
+    assert status.round == 3
     assert status.metrics["accuracy"] > 0.8
     body = until(lambda: object_store.get(keys.statement(status.run_id)), "the statement")
     model = read(object_store, keys.model(status.run_id))
@@ -86,5 +85,5 @@ def test_two_sites_train_an_mlp_with_fedprox_and_its_statement_says_and_proves_s
     for section in statement.sections:
         assert section.signed is not None
         part = section.signed.part
-        assert [entry.round for entry in part.entries if entry.mechanism == "gaussian"] == [1, 2, 3, 4, 5]
+        assert [entry.round for entry in part.entries if entry.mechanism == "gaussian"] == [1, 2, 3]
         assert 2.9 < part.epsilon.run.add_remove <= 3.0
