@@ -37,6 +37,7 @@ def test_whoever_lacks_the_operators_key_is_refused(server: Server) -> None:
             with pytest.raises(FedprivError) as refused:
                 attempt()
             assert refused.value.code is ErrorCode.OPERATOR_REFUSED
+            assert "--operator-key-file" in refused.value.remedy
 
 
 def test_the_address_of_a_connection_is_not_what_a_header_says(server: Server) -> None:

@@ -14,7 +14,7 @@ from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Plan, RunSettings, make_plan
 from fedpriv_common.plan_cli import STRATEGY_HELP
 from fedpriv_common.recipes import STRATEGIES, Recipe, require_replies, resolve_strategy
-from fedpriv_common.run_options import strategy_options
+from fedpriv_common.run_options import run_settings, strategy_options
 
 CONTRACT = load_contract("breast-cancer-wisconsin")
 LOGREG, MLP = Recipe
@@ -88,6 +88,28 @@ def test_a_plan_names_every_option_and_nothing_else() -> None:
 def test_a_plan_without_options_has_the_digest_that_it_had_before_there_were_any() -> None:
     assert "strategy_options" not in PLAN.model_dump(mode="json")
     assert "strategy_options" not in RunSettings().model_dump(mode="json")
+
+
+def test_equal_options_have_one_digest_and_one_hash() -> None:
+    ordered = [
+        RunSettings(strategy="fedadam", strategy_options=each) for each in ({"eta": 1, "tau": 1}, {"tau": 1, "eta": 1})
+    ]
+    assert ordered[0] == ordered[1]
+    assert hash(ordered[0]) == hash(ordered[1])
+    zeros = [
+        make_plan(RunSettings(strategy="fedadam", strategy_options={"beta_1": each}), CONTRACT) for each in (0.0, -0.0)
+    ]
+    assert zeros[0].digest() == zeros[1].digest()
+
+
+def test_no_share_is_advised_that_would_be_refused() -> None:
+    with pytest.raises(ValueError, match=r"is set\): ask for more sites"):
+        require_replies("fedtrimmedavg", {"beta": 0.2}, 2)
+
+
+def test_what_is_declined_of_an_option_names_it_as_it_is_given() -> None:
+    with pytest.raises(FedprivError, match="--strategy-option eta: Input should be a finite number"):
+        run_settings("fedpriv run", strategy_options={"eta": float("nan")})
 
 
 def test_options_of_the_command_line_are_numbers_by_name() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedpriv_common.accounting import GaussianEvent, calibrate_noise, gaussian_mu
-from fedpriv_common.canonical import digest
+from fedpriv_common.canonical import canonical_json, digest
 from fedpriv_common.contract import DataContract, Unit
 from fedpriv_common.model import ModelSpec
 from fedpriv_common.recipes import Recipe, require_replies, resolve_strategy
@@ -59,8 +59,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __hash__(self) -> int:
-        """Equal models have equal JSON; a field by itself may be a dict, which has no hash."""
-        return hash(self.model_dump_json())
+        """Equal models have equal canonical JSON; a field by itself may be a dict, which has no hash."""
+        return hash(canonical_json(self.model_dump(mode="json")))
 
 
 class RunSettings(_Frozen):

@@ -104,7 +104,8 @@ def resolve_strategy(recipe: Recipe, name: str | None, chosen: Mapping[str, floa
         if option not in spec.options:
             allowed = ", ".join(spec.options) or "no options"
             raise ValueError(f"strategy {name!r} has no option {option!r}; it has {allowed}")
-    resolved = {option: float(chosen.get(option, one.default)) for option, one in spec.options.items()}
+    # Plus zero: −0.0 equals 0.0, but would be spelled, and so digested, otherwise.
+    resolved = {option: float(chosen.get(option, one.default)) + 0.0 for option, one in spec.options.items()}
     for option, value in resolved.items():
         spec.options[option].check(option, value)
     return name, resolved
@@ -121,9 +122,11 @@ def require_replies(name: str, options: Mapping[str, float], least: int) -> None
             f"every round, this run goes on with {least} (sites, or quorum where it is set)"
         )
     if name == "fedtrimmedavg" and int(options["beta"] * least) < 1:
+        # Of two replies, to trim one at each end leaves nobody: no beta helps.
+        larger = f"choose beta of at least {math.ceil(1000 / least) / 1000:g} or " if least > 2 else ""
         raise ValueError(
             f"fedtrimmedavg of beta {options['beta']:g} trims nobody of {least} replies (sites, or quorum where it "
-            f"is set): choose beta of at least {math.ceil(1000 / least) / 1000:g} or ask for more sites"
+            f"is set): {larger}ask for more sites"
         )
 
 

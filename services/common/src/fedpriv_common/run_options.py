@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
+
+#: Options that are not called as the field.
+_NAMES: Final = {"strategy_options": "strategy-option"}
 
 
 def run_settings(command: str, **options: Any) -> RunSettings:
@@ -38,15 +41,16 @@ def strategy_options(command: str, given: Sequence[str] | None) -> dict[str, flo
 
 @contextmanager
 def refusing_options(command: str, names: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Turn what a model declines into RUN_REFUSED that names the options; `names` are those not called as the field."""
+    """Turn what a model declines into RUN_REFUSED that names the options; `names`: more not called as the field."""
     try:
         yield
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_url=False):
-            field = "-".join(str(part) for part in fault["loc"]) or "settings"
-            option = (names or {}).get(field, field.replace("_", "-").removesuffix("-s"))
-            faults.append(f"--{option}: {fault['msg']}")
+            field, *within = (str(part) for part in fault["loc"] or ("settings",))
+            option = (_NAMES | (names or {})).get(field, field.replace("_", "-").removesuffix("-s"))
+            where = " ".join([option, *(part for part in within if part != "[key]")])
+            faults.append(f"--{where}: {fault['msg']}")
         raise FedprivError(
             ErrorCode.RUN_REFUSED, f"{'; '.join(faults)}.", f"`{command} --help` lists the options."
         ) from None

@@ -32,7 +32,7 @@ def mean(replies: Sequence[FloatArray]) -> FloatArray:
 def trimmed_mean(replies: Sequence[FloatArray], beta: float) -> FloatArray:
     """Per coordinate, the mean without the ⌊βK⌋ smallest and the ⌊βK⌋ largest values (Yin et al. 2018, definition 2).
 
-    Tolerates fewer than βK hostile sites. `beta` is at least 0 and below 1/2, so that somebody is left.
+    Tolerates up to ⌊βK⌋ hostile sites. `beta` is at least 0 and below 1/2, so that somebody is left.
     """
     _require_alike(replies)
     if not 0.0 <= beta < 0.5:

@@ -136,7 +136,9 @@ class OperatorClient:
             return self._unreachable(f"it answers {status}, which no fedpriv server does here")
         if code is ErrorCode.OPERATOR_REFUSED:
             return FedprivError(
-                code, f"{self.server}: {problem.detail}", "Give the key that `fedpriv provision` made: --key-file."
+                code,
+                f"{self.server}: {problem.detail}",
+                "Give the key that `fedpriv provision` made: --operator-key-file or FEDPRIV_OPERATOR_KEY.",
             )
         return FedprivError(code, f"{self.server}: {problem.detail}", "")
 
