@@ -48,7 +48,7 @@ def refusing_options(command: str, names: Mapping[str, str] | None = None) -> It
         faults = []
         for fault in error.errors(include_url=False):
             field, *within = (str(part) for part in fault["loc"] or ("settings",))
-            option = (_NAMES | (names or {})).get(field, field.replace("_", "-").removesuffix("-s"))
+            option = {**_NAMES, **(names or {})}.get(field, field.replace("_", "-").removesuffix("-s"))
             where = " ".join([option, *(part for part in within if part != "[key]")])
             faults.append(f"--{where}: {fault['msg']}")
         raise FedprivError(
