@@ -10,7 +10,7 @@ import pytest
 
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_server import limits
-from fedpriv_server.body import Body, BodyError
+from fedpriv_server.body import Body, BodyError, reading
 from fedpriv_server.gate import Gate
 from fedpriv_server.limits import Buckets, Limits, address_group
 from fedpriv_server.operator import KeyHashes, make_operator_app
@@ -129,6 +129,51 @@ def test_all_bodies_together_take_only_so_much_memory(monkeypatch: pytest.Monkey
     with pytest.raises(BodyError) as refused:
         read([dict(part)], shared)
     assert (refused.value.answer.status_code, refused.value.answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("site_key", "small"), [(b"b", limits.FREE_OF_SITE), (None, limits.FREE_OF_OTHERS)])
+def test_a_site_that_fills_its_share_keeps_nobody_else_from_sending(site_key: bytes | None, small: int) -> None:
+    shared = Limits()
+
+    def body(key: bytes | None, size: int) -> bytes | None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"x" * size}
+
+        async def play() -> bytes | None:
+            with reading(shared, "/v1/fleet/push-object", key, known=True) as request:
+                return await request.read({"headers": []}, receive)
+
+        return asyncio.run(play())
+
+    assert shared.hold(b"a", limits.MAX_OF_SENDER)
+    with pytest.raises(BodyError):
+        body(b"a", limits.FREE_OF_SITE + 1)
+    assert body(site_key, limits.MAX_OF_SENDER) is not None
+    for other in range(limits.MAX_READING // limits.MAX_OF_SENDER - 1):
+        assert shared.hold(str(other), limits.MAX_OF_SENDER)
+    with pytest.raises(BodyError):
+        body(site_key, small + 1)
+    assert body(site_key, small) is not None
+    assert shared.held.total() == limits.MAX_READING, "what was read is not held any more"
+
+
+def test_what_came_fast_is_no_credit_for_what_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.05)
+    part = {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
+
+    async def play() -> bytes | None:
+        return await Body(Limits(), 10**6).read({"headers": []}, receive)
+
+    async def receive() -> Any:
+        if not part:
+            await asyncio.Event().wait()
+        event = dict(part)
+        part.clear()
+        return event
+
+    with pytest.raises(BodyError) as refused:
+        asyncio.run(asyncio.wait_for(play(), 5))
+    assert refused.value.answer.status_code == 408
 
 
 def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

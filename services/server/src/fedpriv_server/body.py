@@ -32,21 +32,22 @@ class BodyError(Exception):
 class Body:
     """One body on its way in. Its bytes count among those that are held until `done`."""
 
-    def __init__(self, shared: Limits, most: int) -> None:
-        self._shared, self._most, self._size = shared, most, 0
+    def __init__(self, shared: Limits, most: int, sender: bytes | str = "", free: int = 0) -> None:
+        """`sender`: for whom its bytes count, but for the first `free`."""
+        self._shared, self._most, self._sender, self._free = shared, most, sender, free
+        self._size = self._held = 0
 
     def done(self) -> None:
         """The request is answered."""
-        self._shared.reading -= self._size
-        self._size = 0
+        self._shared.release(self._sender, self._held)
+        self._held = 0
 
     async def read(self, scope: Scope, receive: Receive) -> bytes | None:
         """All of it, or None if its sender went away; raises BodyError."""
         self._check_declared(scope)
         loop, parts = asyncio.get_running_loop(), []
-        started = loop.time()
+        end = loop.time() + limits.BODY_SECONDS
         while True:
-            end = started + limits.BODY_SECONDS + self._size / limits.MIN_RATE
             try:
                 async with asyncio.timeout_at(end):
                     event = await receive()
@@ -55,13 +56,16 @@ class Body:
             if event["type"] == "http.disconnect":
                 return None
             part = event.get("body", b"")
+            # What came fast is no credit for what then does not come.
+            end = min(end + len(part) / limits.MIN_RATE, loop.time() + limits.BODY_SECONDS)
             self._size += len(part)
-            self._shared.reading += len(part)
             if self._size > self._most:
                 raise self._too_large()
-            if self._shared.reading > limits.MAX_READING:
+            counted = max(0, self._size - self._free) - self._held
+            if not self._shared.hold(self._sender, counted):
                 detail = "The server is reading as much as it can hold; come again in 1 s."
                 raise BodyError(503, detail, ErrorCode.RATE_LIMITED, **{"Retry-After": "1"})
+            self._held += counted
             parts.append(part)
             if not event.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -78,9 +82,15 @@ class Body:
 
 
 @contextmanager
-def reading(shared: Limits, most: int) -> Iterator[Body]:
-    """A body of at most `most` bytes, counted among those that are held while the context is open."""
-    body = Body(shared, most)
+def reading(shared: Limits, path: str, site_key: bytes | None, *, known: bool) -> Iterator[Body]:
+    """A request's body, counted among those that are held while the context is open.
+
+    `site_key`: whose signature it carries. `known`: a site signed it, or this machine sends it.
+    """
+    # All strangers are one sender: of addresses anybody may have many.
+    sender = site_key or ("this machine" if known else "strangers")
+    free = limits.FREE_OF_OTHERS if site_key is None else limits.FREE_OF_SITE
+    body = Body(shared, limits.most_bytes(path, known), sender, free)
     try:
         yield body
     finally:

@@ -23,7 +23,6 @@ from fastapi.responses import JSONResponse, Response
 
 from fedpriv_common import carriage
 from fedpriv_common.errors import ErrorCode
-from fedpriv_server import limits
 from fedpriv_server.body import BodyError, again, reading
 from fedpriv_server.limits import Limits, is_this_machine
 from fedpriv_server.postbox import Postbox
@@ -103,7 +102,7 @@ class Gate:
             await problem(405, "Nodes POST.", ErrorCode.REQUEST_REFUSED, headers)(scope, receive, send)
             return
         known = site_key is not None or (path not in FLEET_ROUTES and app is self._flower and is_this_machine(client))
-        with reading(self._limits, limits.most_bytes(path, known)) as request:
+        with reading(self._limits, path, site_key, known=known) as request:
             try:
                 body = await request.read(scope, receive)
             except BodyError as refused:

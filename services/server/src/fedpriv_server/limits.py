@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 #: Largest body of a node, or of a process on this machine, bytes. What a model of the recipes needs is 20 kB.
-MAX_BODY: Final = 32 * 2**20
+MAX_BODY: Final = 16 * 2**20
 #: Largest announcement of a reply, bytes, with what it carries. Parsed, it may be thirty times as large: whoever sends
 #: nothing but empty fields has each become an object.
 MAX_ANNOUNCEMENT: Final = 2 * 2**20
 #: Largest body of everything else and everybody else, bytes: run settings are less than one kB, a node's pull is .1.
 MAX_SMALL_BODY: Final = 64 * 2**10
-#: Bytes of all bodies that are held at one time. Above, whoever comes is asked to come again.
+#: Bytes of all bodies that are held at one time, and of those of one sender. Above, senders are asked to come again.
 MAX_READING: Final = 64 * 2**20
-#: A body takes at most so many seconds, and one more for each MIN_RATE bytes of it: half of a link of 100 kbit/s.
+MAX_OF_SENDER: Final = 16 * 2**20
+#: The first bytes of a body do not count, so that whoever fills the rest keeps nobody from what is small: from a site
+#: all that a round of the recipes needs, from others run settings. The number of connections bounds them.
+FREE_OF_SITE: Final = MAX_SMALL_BODY
+FREE_OF_OTHERS: Final = 4 * 2**10
+#: A body comes at MIN_RATE bytes a second or faster, half of a link of 100 kbit/s, and may be so many seconds behind.
 BODY_SECONDS: Final = 10.0
 MIN_RATE: Final = 6_000
 
@@ -80,8 +85,8 @@ class Limits:
     nodes: Buckets = field(default_factory=lambda: Buckets(NODE_RATE, NODE_BURST))
     strangers: Buckets = field(default_factory=lambda: Buckets(STRANGER_RATE, STRANGER_BURST))
     wrong_keys: Buckets = field(default_factory=lambda: Buckets(WRONG_KEY_RATE, WRONG_KEY_BURST))
-    #: Bytes of bodies that are held now.
-    reading: int = 0
+    #: Bytes of bodies that are held now, by sender.
+    held: Counter[bytes | str] = field(default_factory=Counter)
 
     def request(self, client: tuple[str, int] | None, site_key: bytes | None) -> float:
         """Count a request; returns the seconds to wait, 0 for none. `site_key`: whose signature it carries."""
@@ -90,6 +95,19 @@ class Limits:
         if not self.by_address or is_this_machine(client):
             return 0.0
         return self.strangers.take(address_group(client))
+
+    def hold(self, sender: bytes | str, size: int) -> bool:
+        """Count bytes of a body, of which the sender's `release` is due; False if there is no room for them."""
+        if self.held.total() + size > MAX_READING or self.held[sender] + size > MAX_OF_SENDER:
+            return False
+        self.held[sender] += size
+        return True
+
+    def release(self, sender: bytes | str, size: int) -> None:
+        """Bytes of a body are not held any more."""
+        self.held[sender] -= size
+        if not self.held[sender]:
+            del self.held[sender]
 
 
 def most_bytes(path: str, known: bool) -> int:
