@@ -94,6 +94,25 @@ def test_a_site_that_asks_too_often_is_slowed_down_without_its_neighbour() -> No
     assert (last, neighbour == 429) == (429, False)
 
 
+def test_what_takes_the_server_long_counts_for_more() -> None:
+    async def play(route: str, body: bytes = b"") -> int:
+        hub = Hub()
+        hub.open()
+        clock = Clock()
+        gate = Gate(hub.link, hub.postbox, no_operator, Limits(nodes=Buckets(1.0, limits.SLOW_COST, clock=clock)))
+        async with client(gate) as http:
+            for answered in range(30):
+                headers = signed(hub.keys["a"])
+                if (await http.post(f"/v1/fleet/{route}", content=body, headers=headers)).status_code == 429:
+                    return answered
+        return 30
+
+    assert asyncio.run(play("deactivate-node")) == 20
+    assert asyncio.run(play("get-run")) == 1
+    assert asyncio.run(play("push-messages")) == 20
+    assert asyncio.run(play("push-messages", b"\x12\x00" * limits.COST_BYTES)) == 7
+
+
 def test_nobody_sends_much_without_a_key_that_is_known() -> None:
     async def play() -> list[int]:
         hub = Hub()

@@ -31,6 +31,7 @@ from fedpriv_server.superlink import (
     FLEET_ROUTES,
     GET_FAB,
     HOT_ROUTES,
+    PUSH_MESSAGES,
     PUSH_OBJECT,
     ActivateNodeRequest,
     ActivateNodeResponse,
@@ -89,7 +90,7 @@ class Gate:
         path, client = scope["path"], scope.get("client")
         app = self._app_for(path, client)
         site_key = self._link.signer(scope["headers"]) if path in FLEET_ROUTES else None
-        wait_s = self._limits.request(client, site_key)
+        wait_s = self._limits.request(client, site_key, slow=path not in HOT_ROUTES)
         if wait_s:
             await too_many(wait_s, "of this site" if site_key else "from this address")(scope, receive, send)
             return
@@ -113,6 +114,8 @@ class Gate:
             if path == GET_FAB and (site := self._link.owner(site_key)) is not None:
                 self._postbox.asks_for_code(site)
             if path in HOT_ROUTES:
+                if path == PUSH_MESSAGES:
+                    self._limits.parsed(site_key, len(body))
                 await self._hot(path, body, site_key, scope, receive, send)
             else:
                 await app(scope, again(body, receive), send)

@@ -34,6 +34,10 @@ MIN_RATE: Final = 6_000
 #: Requests a second that each site may keep up, and at once. A round takes ten, and the fastest rounds 30 ms.
 NODE_RATE: Final = 500.0
 NODE_BURST: Final = 1000.0
+#: As how many of them a request counts that Flower's own application answers, since it takes so much longer.
+SLOW_COST: Final = 20.0
+#: Bytes of an announcement that count as one more request: 2 MiB of empty fields take 50 ms to parse.
+COST_BYTES: Final = 16 * 2**10
 #: The same of each address for requests that no known key signed: health checks, sites that wait to be registered.
 STRANGER_RATE: Final = 20.0
 STRANGER_BURST: Final = 100.0
@@ -62,11 +66,12 @@ class Buckets:
         """Seconds until the sender may ask again; 0 if it may now."""
         return max(0.0, (1.0 - self._tokens(sender)) / self._rate)
 
-    def take(self, sender: bytes | str) -> float:
-        """Count one request; returns 0, or the seconds until the sender may ask again, and then it does not count."""
+    def take(self, sender: bytes | str, cost: float = 1.0) -> float:
+        """Count a request as `cost`; returns 0, or the seconds until the sender may ask again, and then it does not
+        count. What costs more than is there is owed."""
         tokens, now = self._tokens(sender), self._clock()
         allowed = tokens >= 1.0
-        self._buckets[sender] = (tokens - 1.0 if allowed else tokens, now)
+        self._buckets[sender] = (tokens - cost if allowed else tokens, now)
         self._buckets.move_to_end(sender)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
@@ -88,13 +93,19 @@ class Limits:
     #: Bytes of bodies that are held now, by sender.
     held: Counter[bytes | str] = field(default_factory=Counter)
 
-    def request(self, client: tuple[str, int] | None, site_key: bytes | None) -> float:
-        """Count a request; returns the seconds to wait, 0 for none. `site_key`: whose signature it carries."""
+    def request(self, client: tuple[str, int] | None, site_key: bytes | None, *, slow: bool = False) -> float:
+        """Count a request; returns the seconds to wait, 0 for none. `site_key`: whose signature it carries. `slow`: it
+        is for Flower's own application."""
         if site_key is not None:
-            return self.nodes.take(site_key)
+            return self.nodes.take(site_key, SLOW_COST if slow else 1.0)
         if not self.by_address or is_this_machine(client):
             return 0.0
         return self.strangers.take(address_group(client))
+
+    def parsed(self, site_key: bytes | None, size: int) -> None:
+        """Count what it costs to parse a site's announcement of so many bytes."""
+        if site_key is not None and size >= COST_BYTES:
+            self.nodes.take(site_key, size // COST_BYTES)
 
     def hold(self, sender: bytes | str, size: int) -> bool:
         """Count bytes of a body, of which the sender's `release` is due; False if there is no room for them."""

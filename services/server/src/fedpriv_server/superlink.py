@@ -79,6 +79,7 @@ __all__ = [
     "FLEET_ROUTES",
     "GET_FAB",
     "HOT_ROUTES",
+    "PUSH_MESSAGES",
     "PUSH_OBJECT",
     "ActivateNodeRequest",
     "ActivateNodeResponse",
@@ -102,6 +103,7 @@ PATIENCE: Final = HEARTBEAT_PATIENCE
 #: Objects of one reply: the message, its record dictionary, one record. More are not stored.
 MAX_REPLY_OBJECTS: Final = 16
 
+PUSH_MESSAGES: Final = "/v1/fleet/push-messages"
 PUSH_OBJECT: Final = "/v1/fleet/push-object"
 #: Where a node of Flower's own gets the code that it is to run.
 GET_FAB: Final = "/v1/fleet/get-fab"
@@ -119,7 +121,7 @@ HOT_ROUTES: Final[dict[str, Callable[[Any, LinkState], Protobuf]]] = {
     "/v1/fleet/deactivate-node": fleet_handlers.deactivate_node,
     "/v1/fleet/send-node-heartbeat": fleet_handlers.send_node_heartbeat,
     "/v1/fleet/pull-messages": lambda request, state: fleet_handlers.pull_messages(request, state, state.object_store),
-    "/v1/fleet/push-messages": fleet_handlers.push_messages,
+    PUSH_MESSAGES: fleet_handlers.push_messages,
     "/v1/fleet/pull-object": fleet_handlers.pull_object,
     PUSH_OBJECT: fleet_handlers.push_object,
     "/v1/fleet/confirm-message-received": lambda request, state: fleet_handlers.confirm_message_received(
