@@ -141,8 +141,8 @@ class Suite:
         outcome["outcome"] = f"{end.state.value} ({end.cause.value}), {end.rounds} rounds"
         if (following.returncode == 0) is not (end.state.value == "finished"):
             raise AssertionError(f"fedpriv run --follow ended with {following.returncode}: {output[-500:]}")
-        log = stack.log(stack.container("server"))
-        told = {entry["message"] for entry in log if datetime.fromisoformat(entry["at"]) >= struck_at}
+        since = [entry for entry in stack.log(stack.named(target)) if entry.get("at", "") >= struck_at.isoformat()]
+        told = {str(entry.get(name)) for entry in since for name in ("message", "code")}
         check_bite(case, run_id, end, struck_at, stored, told)
         rounds = check_records(run_id, end, stored)
         until(lambda: (stack.asked(f"/v1/runs/{run_id}") or {}).get("state") == end.state.value, "the API's end", 60.0)

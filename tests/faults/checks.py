@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, coalesce, epsilon
+from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import Admission, EventKind, MetricRecord, RoundClosed, RunEnd, RunEvent, RunInfo
 from fedpriv_common.statement.cli import app as verify_app
@@ -49,14 +50,17 @@ def check_end(case: Case, run_id: str, stored: dict[str, Stored]) -> RunEnd:
 def check_bite(
     case: Case, run_id: str, end: RunEnd, struck_at: datetime, stored: dict[str, Stored], told: set[str]
 ) -> None:
-    """The fault was felt: a server that was killed took the run up again, one whose disk was full said so, and a run
-    that could not go on did not. `told`: the messages of the server's log since."""
+    """The fault was felt: a server that was killed took the run up again, one whose disk was full said so, a
+    site refused, and a run that could not go on did not. `told`: the target's log since, messages and codes."""
     folder = f"{keys.run_prefix(run_id)}events/"
     events = [RunEvent.model_validate_json(entry.body) for key, entry in stored.items() if key.startswith(folder)]
     if (case.target, case.fault) == ("server", "kill"):
         require(EventKind.RUN_RESUMED in {event.kind for event in events}, "a server was killed, and no run resumed")
     if (case.target, case.fault) == ("server", "disk-full"):
         require("outbox_unavailable" in told, "a disk was full, and the server did not notice")
+    if (case.kind, case.fault) == ("site", "disk-full"):
+        # Whatever the moment, there is something left to write: at least that the run is closed.
+        require(Refusal.LEDGER_UNAVAILABLE in told, "a disk was full, and the site wrote all the same")
     lasts = case.fault in ("pause", "disconnect") and case.when in ("before-round", "training")
     if lasts and (case.target == "server" or (case.kind == "site" and case.quorum == len(SITES))):
         took = (end.ended_at - struck_at).total_seconds()
