@@ -19,7 +19,7 @@ from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError, Refusal
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import EndCause, RunEnd, RunInfo, RunState
 from fedpriv_common.store import ObjectStore
-from fedpriv_common.wire import Operation, Reply
+from fedpriv_common.wire import Operation, Reply, Request
 from fedpriv_server.operator_client import OperatorClient
 from fedpriv_server.status import RunStatus
 from tests.integration.server_harness import SITES, LightSite, Server, running
@@ -109,6 +109,28 @@ def test_one_run_at_a_time_and_an_operator_can_end_it(
     assert (end.state, end.rounds) == (RunState.CANCELLED, 1)
     assert load(read(store, keys.model(run_id)))["parameters"].any(), "the last model is kept"
     until(lambda: all(sites[name].asked[-1].operation is Operation.CLOSE for name in SITES), "the sites' close")
+
+
+def test_who_cancels_a_run_whose_end_is_decided_is_told_how_it_ends(
+    server: Server, sites: dict[str, LightSite]
+) -> None:
+    closing, go_on = threading.Event(), threading.Event()
+
+    def behave(request: Request) -> Reply | None:
+        if request.operation is Operation.CLOSE:
+            closing.set()
+            assert go_on.wait(20)
+        return None
+
+    sites["site-2"].behave = behave
+    try:
+        run_id = started(server, SHORT)
+        assert closing.wait(20)
+        told = command(server, "cancel", run_id).stdout.strip()
+    finally:
+        go_on.set()
+    assert told == f"{run_id} was about to end already: finished"
+    assert server.finish(run_id).state is RunState.FINISHED
 
 
 def test_the_command_line_follows_a_run_to_its_end(server: Server, sites: dict[str, LightSite]) -> None:

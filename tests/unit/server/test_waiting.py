@@ -9,15 +9,14 @@ import pytest
 from rich.console import Console
 
 from fedpriv_common.records import RunState
-from fedpriv_server.progress import show_progress
+from fedpriv_server.progress import show_progress, spell_cancelled
 from fedpriv_server.status import RunStatus, SiteStatus, Waiting
 
 UNTIL = datetime(2027, 3, 1, 14, 3, 10, tzinfo=UTC)
 
 
-def said(waiting: Waiting | None, round_number: int = 6, stock: bool = False) -> str:
-    """What a person reads who follows a run."""
-    status = RunStatus(
+def active(waiting: Waiting | None = None, round_number: int = 6, stock: bool = False) -> RunStatus:
+    return RunStatus(
         run_id="01J9ZZZZZZZZZZZZZZZZZZZZZZ",
         name="a",
         state=RunState.ACTIVE,
@@ -37,8 +36,12 @@ def said(waiting: Waiting | None, round_number: int = 6, stock: bool = False) ->
         model=None,
         waiting=waiting,
     )
+
+
+def said(waiting: Waiting | None, round_number: int = 6, stock: bool = False) -> str:
+    """What a person reads who follows a run."""
     output = io.StringIO()
-    show_progress([status], Console(file=output, width=200))
+    show_progress([active(waiting, round_number, stock)], Console(file=output, width=200))
     return output.getvalue()
 
 
@@ -64,3 +67,15 @@ def test_a_run_that_does_not_wait_says_nothing_of_it() -> None:
 def test_a_site_without_a_ledger_is_named() -> None:
     assert "site-2 runs Flower's own node, which has no ledger: it takes no part" in said(None, stock=True)
     assert "Flower" not in said(None)
+
+
+@pytest.mark.parametrize(
+    "decided, words",
+    [
+        (None, "has not written that down yet"),
+        (RunState.CANCELLED, "is being cancelled, whatever happens"),
+        (RunState.FINISHED, "was about to end already: finished"),
+    ],
+)
+def test_who_cancels_a_run_is_told_only_what_is_certain(decided: RunState | None, words: str) -> None:
+    assert words in spell_cancelled(active().model_copy(update={"decided": decided}))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from fedpriv_common import keys
-from fedpriv_common.records import Estimate, RunEnd, RunInfo, RunState
+from fedpriv_common.records import EndState, Estimate, RunEnd, RunInfo, RunState
 from fedpriv_common.wire import OK, SiteFacts
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.status import RunStatus, SiteStatus, Waiting
@@ -41,6 +41,8 @@ class Board:
         self.metrics = metrics
         self.held_out: dict[str, Estimate] = {}
         self.round = round_
+        #: How the run will end, once that is durable.
+        self.decided: EndState | None = None
         self.end: RunEnd | None = None
         self.warning: str | None = None
         #: Whom the run waits for.
@@ -92,6 +94,7 @@ class Board:
             version=self._version,
             state=end.state if end else RunState.ACTIVE,
             cause=end.cause if end else None,
+            decided=self.decided,
             code=end.code if end else None,
             created_at=self._info.created_at,
             epsilon=plan.epsilon,

@@ -157,14 +157,9 @@ def cancel(
     ca: Authority = None,
 ) -> None:
     """End a run. What its sites released stays charged, what they did not is free again."""
-    from fedpriv_common.records import RunState
+    from fedpriv_server.progress import spell_cancelled
 
-    status = _client(server, ca, key_file).cancel(run_id)
-    words = {
-        RunState.ACTIVE: "is being cancelled, whatever happens to the server",
-        RunState.CANCELLED: "is cancelled",
-    }
-    typer.echo(f"{status.run_id} {words.get(status.state, f'had ended already: {status.state.value}')}")
+    typer.echo(spell_cancelled(_client(server, ca, key_file).cancel(run_id)))
 
 
 def _client(server: str, authority: Path | None, key_file: Path) -> OperatorClient:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedpriv_common.errors import Refusal
+from fedpriv_common.records import RunState
 from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_server.status import RunStatus, Waiting
 
@@ -26,6 +27,21 @@ def show_progress(statuses: Iterable[RunStatus], console: Console) -> RunStatus:
     if last.warning:
         console.print(f"Note: {last.warning}", soft_wrap=True)
     return last
+
+
+def spell_cancelled(status: RunStatus) -> str:
+    """What became of asking for a run's end."""
+    if status.state is RunState.CANCELLED:
+        fate = "is cancelled"
+    elif status.state is not RunState.ACTIVE:
+        fate = f"had ended already: {status.state.value}"
+    elif status.decided is RunState.CANCELLED:
+        fate = "is being cancelled, whatever happens to the server"
+    elif status.decided is not None:
+        fate = f"was about to end already: {status.decided.value}"
+    else:
+        fate = "is being cancelled, but the server has not written that down yet: ask again, or see its log"
+    return f"{status.run_id} {fate}"
 
 
 def _bar(statuses: Iterable[RunStatus], console: Console) -> RunStatus | None:

@@ -128,6 +128,7 @@ class Run:
                 await asyncio.wait_for(self._decided.wait(), timeout_s)
             else:  # its turn has not come
                 await asyncio.wait_for(self._journal.settled(), timeout_s)
+                self._board.decided = self._decision.state if self._decision else None
 
     def status(self) -> RunStatus:
         """The run now."""
@@ -159,6 +160,7 @@ class Run:
             )
             try:
                 await self._in_bucket()
+                self._board.decided = decision.state
             except FedprivError as error:  # a disk that is full must not keep the sites from being told
                 self._board.warning = str(error)
             self._decided.set()

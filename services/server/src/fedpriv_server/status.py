@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedpriv_common.records import EndCause, Estimate, RunState
+from fedpriv_common.records import EndCause, EndState, Estimate, RunState
 
 #: Longest that a status may be waited for in one request, seconds.
 MAX_WAIT_S = 20.0
@@ -45,6 +45,7 @@ class RunStatus(_Answer):
     version: int = 0
     state: RunState
     cause: EndCause | None
+    decided: EndState | None = Field(default=None, description="how it is about to end: no crash changes that")
     code: str | None = Field(default=None, description="of a failed run: its entry in the error reference")
     created_at: datetime
     epsilon: float = Field(description="target of the run")
