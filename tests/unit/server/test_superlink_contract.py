@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from importlib.metadata import version
 from typing import Any
 
@@ -129,3 +130,15 @@ def test_state_is_in_memory_and_maps_messages_to_replies() -> None:
     state = SuperLink({}).state
     assert isinstance(state, InMemoryLinkState)
     assert state.message_ins_id_to_message_res_id == {}
+
+
+def test_a_nodes_messages_are_looked_for_while_nobody_else_changes_them() -> None:
+    link = SuperLink({})
+    state: Any = link.state
+    looking = threading.Thread(target=link.state.get_message_ins, args=(1, 1), daemon=True)
+    with state.lock:
+        looking.start()
+        looking.join(0.05)
+        assert looking.is_alive(), "an app that was started with `flwr run` stores messages from other threads"
+    looking.join(5)
+    assert not looking.is_alive()

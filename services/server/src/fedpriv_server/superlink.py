@@ -281,16 +281,17 @@ class SuperLink:
         if limit is not None and limit < 1:
             raise AssertionError("`limit` must be >= 1")
         state: Any = self.state
-        own = [key for key, message in state.message_ins_store.items() if message.metadata.dst_node_id == node_id]
-        state._check_stored_messages(set(own))
-        found = [
-            message
-            for message in map(state.message_ins_store.get, own)
-            if message and run_id in (None, message.metadata.run_id) and not message.metadata.delivered_at
-        ][:limit]
-        for message in found:
-            message.metadata.delivered_at = now().isoformat()
-        return found
+        with state.lock:  # an app that was started with `flwr run` stores messages from other threads
+            own = [key for key, message in state.message_ins_store.items() if message.metadata.dst_node_id == node_id]
+            state._check_stored_messages(set(own))
+            found = [
+                message
+                for message in map(state.message_ins_store.get, own)
+                if message and run_id in (None, message.metadata.run_id) and not message.metadata.delivered_at
+            ][:limit]
+            for message in found:
+                message.metadata.delivered_at = now().isoformat()
+            return found
 
     def carry(self, response: PullMessagesResponse) -> None:
         """Let the answer to a pull carry the message's contents, which then counts as received.
