@@ -203,12 +203,12 @@ def test_a_body_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_whoever_tries_operator_keys_is_not_told_any_more_whether_one_is_right() -> None:
-    async def play() -> tuple[list[int], int, int]:
+    async def play(*, by_address: bool) -> tuple[list[int], int, int]:
         runs: Any = type("Runs", (), {"list": lambda self: ()})()
         right = "ledger"
         hashes = KeyHashes(["0" * 64])
         hashes.replace([sha256_hex(right.encode())])
-        app = make_operator_app(runs, hashes, Buckets(0.1, 3.0))
+        app = make_operator_app(runs, hashes, Limits(by_address, wrong_keys=Buckets(0.1, 3.0)))
 
         async def ask(http: httpx.AsyncClient, key: str) -> int:
             return (await http.get("/v1/operator/runs", headers={"authorization": f"Bearer {key}"})).status_code
@@ -217,6 +217,8 @@ def test_whoever_tries_operator_keys_is_not_told_any_more_whether_one_is_right()
             tried = [await ask(http, key) for key in (right, "a", "b", right, "c", "d")]
             return tried, await ask(http, right), await ask(other, right)
 
-    tried, locked, other = asyncio.run(play())
+    tried, locked, other = asyncio.run(play(by_address=True))
     assert tried == [200, 401, 401, 200, 401, 429]
     assert (locked, other) == (429, 200)
+    tried, let_in, _ = asyncio.run(play(by_address=False))
+    assert (tried[-1], let_in) == (429, 200), "behind a balancer, a stranger must not lock operators out"

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
-from fedpriv_server.limits import Buckets, Limits, address_group
+from fedpriv_server.limits import Limits, address_group
 from fedpriv_server.problems import problem, too_many
 from fedpriv_server.runs import BusyError, Runs
 from fedpriv_server.status import MAX_WAIT_S, RunList, RunStarted, RunStatus
@@ -45,17 +45,21 @@ class KeyHashes:
         return any(equal)
 
 
-def make_operator_app(runs: Runs, key_hashes: KeyHashes, wrong_keys: Buckets | None = None) -> FastAPI:
-    """The application below /v1/operator/. `wrong_keys`: how often each address may try."""
-    tries = Limits().wrong_keys if wrong_keys is None else wrong_keys
+def make_operator_app(runs: Runs, key_hashes: KeyHashes, limits: Limits | None = None) -> FastAPI:
+    """The application below /v1/operator/. `limits`: how often each address may try, and whether there are any."""
+    shared = limits or Limits()
+    tries = shared.wrong_keys
 
     def operator(request: Request) -> None:
         sender = address_group(request.scope.get("client"))
-        wait_s = tries.wait_s(sender)
-        if wait_s:  # whoever tries keys does not learn whether this one was right
-            raise TooManyKeysError(wait_s)
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if not key_hashes.hold(key.strip()) or scheme.lower() != "bearer":
+        right = key_hashes.hold(key.strip()) and scheme.lower() == "bearer"
+        wait_s = tries.wait_s(sender)
+        # Whoever tries keys does not learn whether this one was right; but where all have one address, whoever tries
+        # keys must not keep operators out.
+        if wait_s and not (right and not shared.by_address):
+            raise TooManyKeysError(wait_s)
+        if not right:
             tries.take(sender)
             raise HTTPException(401, "The operator key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
 

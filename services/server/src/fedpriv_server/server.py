@@ -93,7 +93,7 @@ def serve(parts: Parts) -> None:
     roster = Roster(link, postbox, runs, parts.statements, archive)
     reload = Reload(door.files, door.reload_seconds, roster, key_hashes, door.tls)
     config = uvicorn.Config(
-        Gate(link, postbox, make_operator_app(runs, key_hashes, limits.wrong_keys), limits),
+        Gate(link, postbox, make_operator_app(runs, key_hashes, limits), limits),
         http=make_protocol(limits),
         log_config=None,
         access_log=False,
