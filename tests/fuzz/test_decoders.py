@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message
-from flwr.app.message import remove_content_from_message
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
@@ -22,7 +22,10 @@ from pydantic import ValidationError
 from fedpriv_client.app import SiteApp
 from fedpriv_client.fleet import AbandonedError, Fleet
 from fedpriv_common import carriage
+from fedpriv_common.contract import load_contract
 from fedpriv_common.errors import Refusal, RefusalError
+from fedpriv_common.plan import RunSettings, make_plan
+from fedpriv_common.recipes import Recipe
 from fedpriv_common.statement.schema import SignedPart
 from fedpriv_common.wire import OK, Operation, Reply, Request, decode_array
 from fedpriv_server.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
@@ -91,9 +94,11 @@ class Echo:
 class Server:
     """What a site's pull gets from a server that sends what it likes."""
 
-    def __init__(self) -> None:
+    def __init__(self, strategy_of_flowers: bool) -> None:
         self.calls = Calls()
         self.message = self.calls.message
+        if strategy_of_flowers:
+            self.message = make_message(metadata=self.message.metadata, content=asked_by_fedavg())
         content = get_all_nested_objects(self.message)
         self.objects = {object_id: part.deflate() for object_id, part in content.items()}
         self.tree = get_object_tree(self.message)
@@ -115,12 +120,21 @@ class Server:
         return self.fleet.pull()
 
 
-@pytest.fixture(scope="module")
-def server() -> Server:
-    return Server()
+def asked_by_fedavg() -> RecordDict:
+    """A round as a stock strategy asks for it."""
+    settings = RunSettings(recipe=Recipe.FEDAVG_MLP, rounds=1, evaluations=0)
+    plan = make_plan(settings, load_contract("breast-cancer-wisconsin"))
+    arrays = ArrayRecord(plan.model.unflatten(np.zeros(plan.model.n_parameters)))
+    fields = {"run_id": RUN, "plan": plan.model_dump_json(), "server-round": 1}
+    return RecordDict({"arrays": arrays, "fedpriv": ConfigRecord({**fields})})
 
 
-@fuzzing
+@pytest.fixture(scope="module", params=[False, True], ids=["ours", "fedavg"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return Server(request.param)
+
+
+@share(0.5)
 @given(seeds)
 def test_a_site_takes_whatever_a_server_sends(server: Server, seed: int) -> None:
     COUNTS["inputs"] += 1
@@ -143,7 +157,11 @@ def test_a_site_takes_whatever_a_server_sends(server: Server, seed: int) -> None
         except AbandonedError:
             return
         if message is not None:
-            reply = app.run(message).content["fedpriv"]
+            answer = app.run(message)
+            if answer.has_error():  # to a stock strategy
+                assert answer.error.reason in set(Refusal)
+                return
+            reply = answer.content["fedpriv"]
             assert isinstance(reply, ConfigRecord)
             assert Reply.from_fields(dict(reply)).code in {OK, *Refusal}
 
@@ -154,7 +172,7 @@ def random_tree(random: Random, ids: list[str], depth: int) -> ObjectTree:
     return ObjectTree(object_id=random.choice(ids), children=children)
 
 
-@share(0.5)
+@share(0.25)
 @given(seeds)
 def test_a_site_takes_any_tree_of_objects(server: Server, seed: int) -> None:
     COUNTS["inputs"] += 1

@@ -64,14 +64,13 @@ class FedAvgRound:
         fields = content.get(RECORD)
         if not isinstance(fields, ConfigRecord) or set(fields) != _FIELDS:
             raise _bad(f"{RECORD!r} must be a ConfigRecord of {', '.join(sorted(_FIELDS))}")
-        number = fields["server-round"]
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise _bad("server-round is no integer")
+        number, planned = fields["server-round"], fields["plan"]
+        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(planned, str):
+            raise _bad("server-round is no integer or plan no text")
         try:
-            run_id = _RUN_ID.validate_python(fields["run_id"])
-            plan = Plan.model_validate_json(fields["plan"])  # type: ignore[arg-type]  # of another type: it says so
-        except (ValidationError, TypeError) as error:
-            raise _bad(f"run_id is no ULID or plan no plan ({type(error).__name__})") from None
+            run_id, plan = _RUN_ID.validate_python(fields["run_id"]), Plan.model_validate_json(planned)
+        except ValidationError as error:
+            raise _bad(f"run_id is no ULID or plan no plan: {error.error_count()} faults") from None
         if plan.recipe is not Recipe.FEDAVG_MLP:
             raise _bad(f"sites send no changes of parameters in {plan.recipe}: plan {Recipe.FEDAVG_MLP}")
         ((key, arrays),) = content.array_records.items()
@@ -84,16 +83,23 @@ class FedAvgRound:
 
     def admit(self) -> Request:
         """The plan, as our own server shows it before the first round. To a site that admitted it, nothing new."""
-        return self._request(Operation.ADMIT, plan=self.plan.model_dump_json())
+        return Request(
+            operation=Operation.ADMIT,
+            run_id=self.run_id,
+            plan=self.plan.model_dump_json(),
+            plan_digest=self.plan.digest(),
+        )
 
     def release(self) -> Request:
         """The round."""
-        parameters = encode_array(self.parameters)
-        return self._request(Operation.RELEASE, round=self.number, phase=Phase.TRAIN, parameters=parameters)
-
-    def _request(self, operation: Operation, **fields: object) -> Request:
-        common = {"operation": operation, "run_id": self.run_id, "plan_digest": self.plan.digest()}
-        return Request(**common, **fields)  # type: ignore[arg-type]
+        return Request(
+            operation=Operation.RELEASE,
+            run_id=self.run_id,
+            plan_digest=self.plan.digest(),
+            round=self.number,
+            phase=Phase.TRAIN,
+            parameters=encode_array(self.parameters),
+        )
 
     def answer(self, payload: bytes) -> RecordDict:
         """What the strategy averages: the parameters that the site's release proposes."""
