@@ -215,7 +215,16 @@ def test_what_the_files_hold_is_in_force_soon_and_a_half_written_one_leaves_all_
         await folder.reload.look()
         assert stage.hub.postbox.sites == ("a", "c"), "a folder that is away is no revocation"
 
+        folder.files.operator_key_hash.write_bytes(b"\xff\xfe")
+        (tmp_path / "away").rename(folder.files.sites)
+        (folder.files.sites / "a.pem").unlink()
+        await folder.reload.look()
+        assert folder.hashes.hashes == ("1" * 64, "2" * 64)
+        assert stage.hub.postbox.sites == ("c",)
+
     asyncio.run(play())
+    (damaged,) = [record for record in caplog.records if record.message == "operator_keys_kept"]
+    assert damaged.__dict__["code"] is ErrorCode.BAD_KEY
     kept = [record for record in caplog.records if record.message == "allow_list_kept"]
     assert [record.__dict__["code"] for record in kept] == [ErrorCode.BAD_KEY, ErrorCode.BAD_SETTING]
     logged = [(record.message, record.__dict__["site"]) for record in caplog.records if "site_" in record.message]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import socket
 import ssl
 import subprocess
@@ -11,7 +13,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from fedpriv_common.errors import EXIT_STATUS, ErrorCode, FedprivError
 from fedpriv_server.credentials import make_tls_context, read_allow_list, read_key_hashes
@@ -133,6 +141,28 @@ def test_a_key_hash_may_end_with_a_line_end_and_be_in_capitals(tmp_path: Path) -
 
 def test_nothing_older_than_tls_1_2_is_spoken(hub: Hub) -> None:
     assert make_tls_context(hub.certificate, hub.certificate_key).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(hub: Hub, tmp_path: Path) -> None:
+    key = load_pem_private_key(hub.certificate_key.read_bytes(), None)
+    hidden = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (tmp_path / "key.pem").write_bytes(hidden)
+    code = (
+        "import sys, pathlib; from fedpriv_server.credentials import make_tls_context as make;"
+        "make(*map(pathlib.Path, sys.argv[1:]))"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        arguments = [sys.executable, "-c", code, str(hub.certificate), str(tmp_path / "key.pem")]
+        os.execv(sys.executable, arguments)  # noqa: S606 - a shell is not wanted
+    os.write(terminal, b"wrong\n")
+    said = b""
+    with contextlib.suppress(OSError):  # how a terminal tells that its last process has ended
+        while part := os.read(terminal, 4096):
+            said += part
+    os.waitpid(child, 0)
+    assert b"pass phrase" not in said
+    assert b"BAD_KEY" in said
 
 
 def loaded(statement: str) -> set[str]:

@@ -38,13 +38,15 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
 def read_secret(path: Path, what: str) -> str:
     """The stripped text of a secret's file. Secrets come as files: environments end up in logs and dumps."""
     try:
-        text = path.read_text().strip()
+        text = path.read_text("utf-8").strip()
     except OSError as error:
         raise FedprivError(
             ErrorCode.BAD_KEY,
             f"Cannot read {what} at {path} ({error.strerror}).",
             "Check the path and its mode.",
         ) from None
+    except UnicodeDecodeError:
+        raise FedprivError(ErrorCode.BAD_KEY, f"The {what} at {path} is no text.", "Create it again.") from None
     if not text:
         raise FedprivError(ErrorCode.BAD_KEY, f"The {what} at {path} is empty.", "Create it again.")
     return text

@@ -94,9 +94,10 @@ def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Show this certificate to whoever connects from now on; raises BAD_KEY, and then `context` is as before."""
     try:
+        # An empty password: for that of an encrypted key, OpenSSL would ask the terminal, and the server stand still.
         # Tried on another context first: one that took a certificate without its key would serve nobody.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        context.load_cert_chain(certificate, key)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        context.load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         raise FedprivError(
             ErrorCode.BAD_KEY,

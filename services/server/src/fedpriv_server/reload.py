@@ -102,13 +102,14 @@ class Reload:
         return found if again == found else None
 
     async def _guarded(self, what: str, look: Callable[[], Awaitable[None]]) -> None:
-        """Tell a fault once for as long as it stays; nothing that a file holds may end this."""
+        """Tell a fault once for as long as it stays. None may end this: keys could not be revoked any more."""
         try:
             await look()
-        except (FedprivError, OSError) as error:
+        except Exception as error:
             if self._told.get(what) != str(error):
                 self._told[what] = str(error)
                 code = error.code if isinstance(error, FedprivError) else None
-                log.warning(what, extra={"reason": str(error), "code": code})
+                unforeseen = not isinstance(error, FedprivError | OSError)
+                log.warning(what, extra={"reason": str(error), "code": code}, exc_info=unforeseen)
         else:
             self._told.pop(what, None)
