@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import RunState
 from fedpriv_common.store import ObjectStore
-from tests.emulator import Emulator
 from tests.integration.server_harness import Server, running, three_sites
 from tests.integration.test_server_faults import Trap, started
 from tests.waiting import until
-
-
-@pytest.fixture
-def store(emulator: Emulator) -> Iterator[ObjectStore]:
-    with pytest.MonkeyPatch.context() as environment:
-        for key, value in emulator.environment.items():
-            environment.setenv(key, value)
-        yield emulator.store()
 
 
 def test_it_stops_when_it_is_told_to_and_goes_on_when_there_is_space(

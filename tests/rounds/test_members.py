@@ -14,20 +14,11 @@ from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_common.wire import Reply
-from tests.emulator import Emulator
 from tests.integration.server_harness import LightSite, Server, online, running
 from tests.integration.test_server_faults import Trap, assert_asked_alike, started
 from tests.waiting import until
 
 SITES = ("site-1", "site-2", "site-3", "site-4")
-
-
-@pytest.fixture(scope="module")
-def store(emulator: Emulator) -> Iterator[ObjectStore]:
-    with pytest.MonkeyPatch.context() as environment:
-        for key, value in emulator.environment.items():
-            environment.setenv(key, value)
-        yield emulator.store()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from fedpriv_common.recipes import Recipe
 from fedpriv_common.records import EndCause, RoundClosed, RunEnd, RunState
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.progress import _stage
-from tests.emulator import Emulator
 from tests.integration.server_harness import SITES, LightSite, Server, running
 from tests.integration.server_run.runs import read, started
 from tests.rounds.far_sites import far_sites, later, once_in
@@ -23,14 +22,6 @@ from tests.waiting import until
 
 #: Shorter than this, and a site could not have been asked again in time.
 SETTINGS = RunSettings(rounds=4, round_deadline_s=40, admission_deadline_s=40)
-
-
-@pytest.fixture(scope="module")
-def store(emulator: Emulator) -> Iterator[ObjectStore]:
-    with pytest.MonkeyPatch.context() as environment:
-        for key, value in emulator.environment.items():
-            environment.setenv(key, value)
-        yield emulator.store()
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,9 @@ from fedpriv_server.status import MAX_WAIT_S, Problem, RunList, RunStarted, RunS
 _POLL_S: Final = MAX_WAIT_S / 2
 #: How long a server that went away while a run was followed is waited for, seconds: it may be restarting.
 _AWAY_S: Final = 60.0
-#: What a server that was started again says or does before it knows its runs.
-_PASSING: Final = (ErrorCode.SERVER_UNREACHABLE, ErrorCode.STORE_UNAVAILABLE)
+#: What passes by itself: a server that was started again does not answer, or know its runs, yet; or a run's rounds are
+#: so fast that who follows it asks too often.
+_PASSING: Final = (ErrorCode.SERVER_UNREACHABLE, ErrorCode.STORE_UNAVAILABLE, ErrorCode.RATE_LIMITED)
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
