@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import pytest
@@ -115,21 +116,22 @@ def test_flowers_own_fedavg_trains_with_sites_that_charge_every_round_and_never_
 ) -> None:
     out, executed = tmp_path / "model.npz", tmp_path / "executed"
     write_files(tmp_path)
-    ledgers, payloads = [], []
+    payloads = []
     with ExitStack() as stack:
-        for partition, name in enumerate(SITES):
-            site, files = site_of(flower, tmp_path, name, partition, executed)
+        sites = [site_of(flower, tmp_path, name, partition, executed) for partition, name in enumerate(SITES)]
+        for site, _ in sites:
             stack.callback(site.start().kill)
+        for site, files in sites:
             site.logged("NODE_UNKNOWN")
             public = read_node_key(files["node_key"]).public_key()
             public_path = files["node_key"].with_suffix(".pub")
             public_path.write_bytes(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
             flower.flwr("supernode", "register", str(public_path), "hub")
+        for site, _ in sites:
             site.logged("online")
-            ledgers.append(files)
         flower.flwr("run", str(APP), "hub", "--run-config", f'out="{out}"')
-        until(out.exists, "the ServerApp's end", 120)
-    for files in ledgers:
+        until(lambda: is_zipfile(out), "the ServerApp's end, which writes a whole model,", 120)
+    for _, files in sites:
         store = SqliteStore.open(files["ledger"])
         ledger = Ledger.open(store, files["ledger_marker"])
         charges = list(ledger.export())
