@@ -66,6 +66,7 @@ class ErrorCode(StrEnum):
     SERVER_FAULT = "SERVER_FAULT"
     RATE_LIMITED = "RATE_LIMITED"
     REQUEST_REFUSED = "REQUEST_REFUSED"
+    TAKEN_OVER = "TAKEN_OVER"
 
 
 #: Exit status by code. 2 is left to the command-line parser, 1 to what nobody foresaw.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedpriv_common.plan import Phase
 
 RUNS = "v1/runs/"
+TERMS = "v1/terms/"
 
 
 def run_prefix(run_id: str) -> str:
@@ -100,3 +101,18 @@ def witness_prefix(site: str, dataset: str) -> str:
 def allow_list(event_id: str) -> str:
     """Who was on the allow-list from a moment on; `event_id` is a ULID."""
     return f"v1/allow-list/{event_id}.json"
+
+
+def term(number: int) -> str:
+    """The start of a server, counted from 1."""
+    return f"{TERMS}{number:012d}.json"
+
+
+def is_checkpoint(key: str) -> bool:
+    """Whether a key is one of `checkpoint`."""
+    return key.startswith(RUNS) and "/checkpoints/" in key
+
+
+def ends_run(key: str) -> bool:
+    """Whether a key is one of `run_decision` or `run_end`."""
+    return key.startswith(RUNS) and key.endswith(("/decision.json", "/end.json"))

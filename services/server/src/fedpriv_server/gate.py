@@ -46,6 +46,7 @@ from fedpriv_server.superlink import (
     SendNodeHeartbeatRequest,
     SuperLink,
 )
+from fedpriv_server.term import Term
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,16 @@ HEALTH: Final = "/health"
 class Gate:
     """An ASGI application in front of Flower's and the operator's."""
 
-    def __init__(self, link: SuperLink, postbox: Postbox, operator: App, shared: Limits | None = None) -> None:
+    def __init__(
+        self, link: SuperLink, postbox: Postbox, operator: App, shared: Limits | None = None, term: Term | None = None
+    ) -> None:
+        """`term`: when it is over, everything but the sign of life is refused."""
         self._link = link
         self._flower = cast(App, link.app)
         self._postbox = postbox
         self._operator = operator
         self._limits = shared or Limits()
+        self._term = term
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -93,6 +98,12 @@ class Gate:
         wait_s = self._limits.request(client, site_key, slow=path not in HOT_ROUTES)
         if wait_s:
             await too_many(wait_s, "of this site" if site_key else "from this address")(scope, receive, send)
+            return
+        if self._term is not None and self._term.over is not None and path != HEALTH:
+            # A connection that stays would keep a site here that a balancer could lead to the newer server.
+            over = self._term.over
+            refused = problem(503, f"{over.message} {over.remedy}", over.code, {"Connection": "close"})
+            await refused(scope, receive, send)
             return
         if app is None:
             detail = "There is nothing here for connections from other machines."

@@ -14,6 +14,7 @@ from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.prometheus import Prometheus
 from fedpriv_server.statements import Statements
+from fedpriv_server.term import Term
 from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
 
@@ -30,6 +31,7 @@ class Hub:
     prometheus: Prometheus
     unclosed: Unclosed
     statements: Statements
+    term: Term
 
 
 @dataclass(frozen=True)

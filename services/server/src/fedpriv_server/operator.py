@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,9 @@ from fedpriv_server.limits import Limits, address_group
 from fedpriv_server.problems import problem, too_many
 from fedpriv_server.runs import BusyError, Runs
 from fedpriv_server.status import MAX_WAIT_S, RunList, RunStarted, RunStatus
+
+#: Codes of what has nothing to do with the request.
+_AWAY: Final = (ErrorCode.STORE_UNAVAILABLE, ErrorCode.TAKEN_OVER)
 
 
 class TooManyKeysError(Exception):
@@ -110,7 +113,7 @@ def make_operator_app(runs: Runs, key_hashes: KeyHashes, limits: Limits | None =
 
     @app.exception_handler(FedprivError)
     async def declined(_request: Request, error: FedprivError) -> JSONResponse:
-        status = 409 if isinstance(error, BusyError) else 503 if error.code is ErrorCode.STORE_UNAVAILABLE else 422
+        status = 409 if isinstance(error, BusyError) else 503 if error.code in _AWAY else 422
         return problem(status, f"{error.message} {error.remedy}", error.code)
 
     return app

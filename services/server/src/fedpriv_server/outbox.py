@@ -56,6 +56,12 @@ class Outbox:
         with self._changed:
             return len(self._waiting)
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next bundle will get."""
+        with self._changed:
+            return self._next
+
     def add(self, objects: Sequence[StoredObject]) -> int:
         """Append a bundle; on return it survives a crash. Returns its number, which grows from bundle to bundle.
 

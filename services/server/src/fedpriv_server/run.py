@@ -153,7 +153,7 @@ class Run:
         if self._progress.begun:
             self._take_up()
         async with self._hub.postbox.open(self.info.run_id, self._exchange):
-            decision = self._decision or self._decide(*await self._outcome())
+            decision = self._decision or await self._decide_now()
             log.info(
                 "run_ends",
                 extra={"run_id": self.info.run_id, "state": decision.state, "cause": decision.cause},
@@ -200,6 +200,12 @@ class Run:
             code = error.code if isinstance(error, FedprivError) else ErrorCode.SERVER_FAULT
             return RunState.FAILED, EndCause.INTERNAL, code
         return RunState.FINISHED, EndCause.COMPLETE, None
+
+    async def _decide_now(self) -> RunDecision:
+        outcome = await self._outcome()
+        if await self._hub.term.is_over():  # the newer server is in the middle of this run
+            raise asyncio.CancelledError
+        return self._decide(*outcome)
 
     def _decide(self, state: EndState, cause: EndCause, code: ErrorCode | None = None) -> RunDecision:
         """Begin to write how the run ends. The first decision stays."""

@@ -25,6 +25,7 @@ from fedpriv_server.postbox import Postbox
 from fedpriv_server.run import Run
 from fedpriv_server.status import RunStatus
 from fedpriv_server.strategy import make_strategy
+from fedpriv_server.term import LOOK_S, TakenOverError
 from fedpriv_server.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -86,10 +87,13 @@ class Runs:
     # -- for the operator ------------------------------------------------------------------------------------------
 
     async def start(self, settings: RunSettings) -> str:
-        """Plan and start a run; returns its id. Raises BusyError, or RUN_REFUSED for settings that do not fit."""
+        """Plan and start a run; returns its id. Raises BusyError, RUN_REFUSED for settings that do not fit, or
+        TakenOverError."""
         self._require_idle()
         self._starting = True
         try:
+            if await self._hub.term.is_over():  # the newer server would not know of the run
+                self._hub.term.check()
             info = await self._plan(settings)
             self._require_enough_sites(info)
             sites = self._choose_sites(info)
@@ -216,7 +220,7 @@ class Runs:
         self._history_read.set()
         for run_id, told in history.unreadable.items():
             await self._write_off(run_id, told)
-        while self._interrupted:
+        while self._interrupted and self._hub.term.over is None:
             run_id = next(iter(self._interrupted))
             run = self._interrupted.pop(run_id)
             log.info("run_resumed", extra={"run_id": run_id, "round": run.status().round})
@@ -241,6 +245,24 @@ class Runs:
         log.error("run_written_off", extra={"run_id": run_id, "code": end.code})
         await asyncio.to_thread(self._hub.archive.put, [as_object(keys.run_end(run_id), end)])
 
+    async def watch_term(self) -> None:
+        """Stand down once another server has taken over. Looks every few seconds while there is a run to lose."""
+        term, pause_s = self._hub.term, LOOK_S
+        while True:
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))  # noqa: S311
+            try:
+                if term.over is not None or self._active is not None:
+                    await asyncio.to_thread(term.check)
+                pause_s = LOOK_S
+            except TakenOverError:
+                break
+            except FedprivError as error:
+                pause_s = min(2 * pause_s, 60.0)
+                log.warning(str(error), extra={"code": error.code, "retry_in_s": pause_s})
+        self._interrupted.clear()
+        self._hub.postbox.release()
+        await self.stop()
+
     async def stop(self) -> None:
         """Interrupt the active run, which goes on at the next start."""
         self._ready = False
@@ -256,6 +278,7 @@ class Runs:
         pause_s = 0.2
         while True:
             try:
+                await asyncio.to_thread(self._hub.term.take)
                 history = await asyncio.to_thread(read_history, self._hub.archive, self._hub.statements.take_part)
                 witness = await asyncio.to_thread(
                     Witness.load, self._hub.archive, self._hub.contract.dataset, self._hub.postbox.sites

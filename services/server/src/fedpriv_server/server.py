@@ -31,6 +31,7 @@ from fedpriv_server.roster import Roster
 from fedpriv_server.runs import Runs
 from fedpriv_server.statements import Statements
 from fedpriv_server.superlink import SuperLink
+from fedpriv_server.term import Term
 from fedpriv_server.unclosed import Unclosed
 from fedpriv_server.witness import Witness
 from fedpriv_server.writer import Writer
@@ -77,7 +78,7 @@ def serve(parts: Parts) -> None:
     door = parts.door
     link = SuperLink(door.sites)
     postbox = Postbox(link, parts.prometheus.sites_online)
-    archive = Archive(parts.store, parts.outbox)
+    archive, term = Archive(parts.store, parts.outbox), Term(parts.store)
     hub = Hub(
         postbox=postbox,
         archive=archive,
@@ -87,13 +88,14 @@ def serve(parts: Parts) -> None:
         prometheus=parts.prometheus,
         unclosed=parts.unclosed,
         statements=parts.statements,
+        term=term,
     )
     runs = Runs(hub)
     key_hashes, limits = KeyHashes(door.key_hashes), Limits(by_address=door.address_limits)
     roster = Roster(link, postbox, runs, parts.statements, archive)
     reload = Reload(door.files, door.reload_seconds, roster, key_hashes, door.tls)
     config = uvicorn.Config(
-        Gate(link, postbox, make_operator_app(runs, key_hashes, limits), limits),
+        Gate(link, postbox, make_operator_app(runs, key_hashes, limits), limits, term),
         http=make_protocol(limits),
         log_config=None,
         access_log=False,
@@ -105,7 +107,7 @@ def serve(parts: Parts) -> None:
     )
     config.load()
     config.ssl = door.tls
-    writer = Writer(parts.outbox, parts.store, parts.prometheus.writer)
+    writer = Writer(parts.outbox, parts.store, parts.prometheus.writer, term)
     writer.start()
     parts.statements.start(archive)
     address = door.listener.getsockname()
@@ -118,12 +120,12 @@ def serve(parts: Parts) -> None:
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, runs: Runs, reload: Reload, archive: Archive) -> None:
-    recovering, reloading = asyncio.create_task(runs.recover()), asyncio.create_task(reload.run())
+    tasks = [asyncio.create_task(work) for work in (runs.recover(), runs.watch_term(), reload.run())]
     try:
         await server.serve([listener])
     finally:
-        recovering.cancel()
-        reloading.cancel()
+        for task in tasks:
+            task.cancel()
         await runs.stop()
         archive.stop()  # the loop ends when its threads do, and one may wait for a full disk
 

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.store import ObjectStore
+from fedpriv_server.checkpoint import same_tensors
 from fedpriv_server.outbox import Outbox, StoredObject
+from fedpriv_server.term import TakenOverError, Term
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +36,14 @@ class WriterCounts:
 class Writer:
     """Moves bundles from the outbox to the store. A repetition is recognised, a conflict is never overwritten."""
 
-    def __init__(self, outbox: Outbox, store: ObjectStore, counted: Callable[[WriterCounts], None]) -> None:
+    def __init__(self, outbox: Outbox, store: ObjectStore, counted: Callable[[WriterCounts], None], term: Term) -> None:
+        """`term`: when it is over, nothing more is written; what is left stays on the disk."""
         self._outbox = outbox
         self._store = store
         self._counted = counted
+        self._term = term
+        #: Bundles from here on are of this start.
+        self._first = outbox.next_number
         self._conflicts = 0
         self._failures = 0
         self._stopping = threading.Event()
@@ -48,19 +55,21 @@ class Writer:
 
     def stop(self, timeout_s: float) -> None:
         """Write what is left, at most for `timeout_s`; the rest waits on the disk for the next start."""
-        if not self._outbox.wait_until_empty(timeout_s):
+        if not self._outbox.wait_until_empty(0.0 if self._term.over else timeout_s):
             log.warning("outbox_kept", extra={"bundles": len(self._outbox)})
         self._stopping.set()
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._term.over is None:
             number = self._outbox.oldest()
             if number is None:
                 self._outbox.wait_for_work(_IDLE_S)
                 continue
             try:
                 self._send(number)
+            except TakenOverError:
+                return
             except Exception as error:  # nothing may end this thread: what it does not write is lost
                 self._failures += 1
                 delay = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
@@ -78,17 +87,21 @@ class Writer:
             log.exception("bundle_damaged", extra={"bundle": number})
             self._outbox.set_aside(number)
             return
+        if number >= self._first:  # what an earlier start decided, this one goes by
+            self._term.check_for_writing([entry.key for entry in objects])
         for entry in objects:
-            self._put(entry)
+            self._put(entry, ours=number >= self._first)
         self._outbox.remove(number)
         self._tell()
 
-    def _put(self, entry: StoredObject) -> None:
+    def _put(self, entry: StoredObject, *, ours: bool) -> None:
         try:
             self._store.put_once(entry.key, entry.body, entry.content_type)
         except FedprivError as error:
             if error.code is not ErrorCode.STORE_CONFLICT:
                 raise
+            if ours and keys.is_checkpoint(entry.key) and not same_tensors(entry.body, self._store.get(entry.key)):
+                self._term.lose(f"the bucket holds another {entry.key} than this server computed")
             self._conflicts += 1
             log.error("store_conflict", extra={"key": entry.key, "reason": str(error)})
 
