@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import inspect
 import threading
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app.message import make_message, remove_content_from_message
 from flwr.app.metadata import Metadata
-from flwr.server.superlink.linkstate import LinkState
+from flwr.server.superlink.linkstate import LinkState, in_memory_linkstate
 from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
+from flwr.supercore.corestate import in_memory_corestate
+from flwr.supercore.date import now
 from flwr.supercore.error.http import http_error_translator
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import ObjectStore
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES, ProtobufTranslationMiddleware
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware, authenticate_node
 from flwr.superlink.servicer.fleet import fleet_handlers
 
+from fedpriv_server import superlink
 from fedpriv_server.superlink import HOT_ROUTES, SuperLink
 
 
@@ -58,7 +64,6 @@ def test_flwr_is_the_version_that_this_was_written_for() -> None:
         (LinkState.claim_task, ["task_id"]),
         (LinkState.activate_task, ["task_id"]),
         (LinkState.finish_task, ["task_id", "sub_status", "details"]),
-        (LinkState.acknowledge_task_heartbeat, ["task_id"]),
         (LinkState.cleanup_run, ["run_id"]),
         (ObjectStore.get_object_tree, ["object_id"]),
         (ObjectStore.delete, ["object_id"]),
@@ -142,3 +147,18 @@ def test_a_nodes_messages_are_looked_for_while_nobody_else_changes_them() -> Non
         assert looking.is_alive(), "an app that was started with `flwr run` stores messages from other threads"
     looking.join(5)
     assert not looking.is_alive()
+
+
+def test_a_run_outlives_a_machine_that_slept(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = public_key_to_bytes(ec.generate_private_key(ec.SECP256R1()).public_key())
+    link = SuperLink({"a": key})
+    node_id = link.nodes["a"]
+    assert link.state.activate_node(node_id, 30)
+    run = link.start_run("r")
+    later = now() + timedelta(hours=8)
+    for module in (in_memory_corestate, in_memory_linkstate, superlink):
+        monkeypatch.setattr(module, "now", lambda: later)
+    assert link.post(run, node_id, {"round": 1}, 60.0) is not None
+    assert link.state.get_message_ins(node_id, 1)
+    link.finish_run(run)
+    assert link.post(run, node_id, {"round": 2}, 60.0) is None

@@ -154,11 +154,9 @@ class Postbox:
         """Letters can be sent while the context is open; their answers go to `reader`."""
         run = self._link.start_run(name)
         self._run, self._reader = run, reader
-        beating = asyncio.create_task(self._beat(run))
         try:
             yield
         finally:
-            beating.cancel()
             for site in self._boxes:
                 self.withdraw(site)
             self._run, self._reader = None, None
@@ -181,11 +179,6 @@ class Postbox:
         letter, box.letter = box.letter, None
         if letter is not None:
             self._forget(letter)
-
-    async def _beat(self, run: FlowerRun) -> None:
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            self._link.beat(run)
 
     def _post(self, box: _Box) -> None:
         letter = box.letter

@@ -11,7 +11,7 @@ import contextlib
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -96,7 +96,7 @@ __all__ = [
     "SuperLink",
 ]
 
-#: Seconds between two signs of life of the run's task; Flower ends a task that misses two.
+#: Seconds between two signs of life of a node that has not said how often it gives one.
 BEAT_SECONDS: Final = HEARTBEAT_DEFAULT_INTERVAL
 #: Signs of life that a node may miss before it counts as offline.
 PATIENCE: Final = HEARTBEAT_PATIENCE
@@ -339,12 +339,11 @@ class SuperLink:
         task_id = self.state.get_run_info(run_ids=[run_id])[0].primary_task_id
         if task_id is None or self.state.claim_task(task_id) is None or not self.state.activate_task(task_id):
             raise RuntimeError("Flower does not let its run start")
+        # Flower would end a task that gave no sign of life for a minute by the machine's clock: a laptop that slept, or
+        # a clock that was set, would end a run whose process is this one.
+        cast(Any, self.state).task_token_store[task_id].active_until = datetime.max.replace(tzinfo=UTC)
         self._replies.begin(run_id)
         return FlowerRun(run_id, task_id)
-
-    def beat(self, run: FlowerRun) -> None:
-        """Sign of life, due every BEAT_SECONDS."""
-        self.state.acknowledge_task_heartbeat(run.task_id)
 
     def finish_run(self, run: FlowerRun) -> None:
         """End a run; its messages and their contents are forgotten."""
