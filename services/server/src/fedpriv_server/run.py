@@ -144,12 +144,14 @@ class Run:
 
     # -- the way of the run ----------------------------------------------------------------------------------------
 
+    def write_down(self) -> None:
+        """Begin to write what makes it a run: from then on, the next start goes on with it."""
+        run_id, asked = self.info.run_id, RunSites(run_id=self.info.run_id, sites=self._sites)
+        self._journal.write([as_object(keys.run_info(run_id), self.info), as_object(keys.run_asked(run_id), asked)])
+
     async def execute(self) -> None:
-        """Run to the end. Cancelled from outside (the server stops), it stays active for the next start."""
-        asked = RunSites(run_id=self.info.run_id, sites=self._sites)
-        self._journal.write(
-            [as_object(keys.run_info(self.info.run_id), self.info), as_object(keys.run_asked(self.info.run_id), asked)]
-        )
+        """Run to the end, once it is written down. Cancelled from outside (the server stops), it stays active for the
+        next start."""
         if self._progress.begun:
             self._take_up()
         async with self._hub.postbox.open(self.info.run_id, self._exchange):

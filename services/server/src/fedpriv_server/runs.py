@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _REMEMBERED: Final = 50
 #: How long an interrupted run may take to hand what it has to the disk when the server stops, seconds.
 _STOP_DEADLINE_S: Final = 5.0
-#: How long an operator who cancels waits for the decision to be written, seconds; it is acted on in any case.
-_CANCEL_PATIENCE_S: Final = 8.0
+#: How long an operator waits for what they want to be written, seconds; it is acted on in any case.
+_OPERATOR_PATIENCE_S: Final = 8.0
 
 
 class BusyError(FedprivError):
@@ -99,6 +99,8 @@ class Runs:
             sites = self._choose_sites(info)
             run = Run(info, sites, self._hub)
             self._run(run)
+            with contextlib.suppress(TimeoutError, FedprivError):  # on a full disk, the run fails and tells so
+                await asyncio.wait_for(run.settled(), _OPERATOR_PATIENCE_S)
         finally:
             self._starting = False
         return info.run_id
@@ -135,7 +137,7 @@ class Runs:
         """
         run = await self._find(run_id, 0.0)
         if run is not None:
-            await run.cancel(_CANCEL_PATIENCE_S)
+            await run.cancel(_OPERATOR_PATIENCE_S)
             return run.status()
         return self._ended.get(run_id)
 
@@ -294,6 +296,7 @@ class Runs:
 
     def _run(self, run: Run) -> asyncio.Task[None]:
         self._active = run
+        run.write_down()
         self._task = asyncio.create_task(self._execute(run))
         return self._task
 
