@@ -64,6 +64,7 @@ class Script:
     last_round: int | None = None
     state: RunState = RunState.FINISHED
     cause: EndCause = EndCause.COMPLETE
+    code: ErrorCode | None = None
 
     def plan(self) -> Plan:
         """The plan of the script's settings."""
@@ -201,6 +202,7 @@ def run_steps(
                 ended_at=ended,
                 state=script.state,
                 cause=script.cause,
+                code=script.code,
                 rounds=last,
                 duration_s=(ended - started).total_seconds(),
                 model_digest=digest({"model": run_id}) if finished else None,

@@ -216,6 +216,12 @@ export interface components {
          */
         EndCause: "complete" | "quorum" | "budget" | "refused" | "deadline" | "operator" | "internal";
         /**
+         * ErrorCode
+         * @description Codes of errors that a person at the machine reads.
+         * @enum {string}
+         */
+        ErrorCode: "BAD_SETTING" | "BAD_CONTRACT" | "BAD_POLICY" | "DATA_FORMAT" | "LEDGER_MISSING" | "LEDGER_INVALID" | "LEDGER_MISMATCH" | "BAD_KEY" | "SERVER_UNREACHABLE" | "SERVER_CERTIFICATE" | "NODE_UNKNOWN" | "PORT_IN_USE" | "STORE_UNAVAILABLE" | "STORE_CONFLICT" | "OPERATOR_REFUSED" | "RUN_REFUSED" | "RUN_FAILED" | "MISSING_TOOL" | "DISK_FULL" | "PROCESS_DIED" | "DEADLINE" | "LEASE_LOST" | "LEDGER_BUSY" | "OTHER_VERSION" | "LICENCE_REFUSED" | "AUDIT_FAILED" | "BAD_AUDIT" | "NO_SUCH_REQUEST" | "BUDGET_TOO_SMALL" | "BAD_HISTORY" | "LEDGER_UNWRITABLE" | "STATEMENT_INVALID" | "RUN_DAMAGED" | "SERVER_FAULT" | "RATE_LIMITED" | "REQUEST_REFUSED" | "TAKEN_OVER";
+        /**
          * Estimate
          * @description A rate from noisy counts and its interval; the value is null where the counts add up to nothing.
          */
@@ -535,6 +541,8 @@ export interface components {
             auc: number | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
+            /** @description of a failed run: its entry in the error reference */
+            code: components["schemas"]["ErrorCode"] | null;
             /**
              * Created At
              * Format: date-time
@@ -678,6 +686,8 @@ export interface components {
             accuracy: number | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
+            /** @description of a failed run: its entry in the error reference */
+            code: components["schemas"]["ErrorCode"] | null;
             /**
              * Created At
              * Format: date-time

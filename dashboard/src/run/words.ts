@@ -81,7 +81,7 @@ export function endWords(run: RunDetail): { title: string; text: string; problem
     default:
       return {
         title: `Failed ${after}.`,
-        text: `A fault at the server, whose log has the reason. ${kept}`,
+        text: `A fault at the server${run.code === null ? "" : ` (${run.code})`}, whose log has the reason. ${kept}`,
         problem: true,
       };
   }

@@ -7,6 +7,7 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
+from fedpriv_common.errors import ErrorCode
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import EndCause, RunState
 from fedpriv_metrics import seed
@@ -47,7 +48,12 @@ def test_an_ended_run_tells_why() -> None:
     halted = Script(last_round=4, state=RunState.HALTED, cause=EndCause.QUORUM)
     detail = run_detail(indexed(halted))
     assert (detail.state, detail.cause, detail.model_digest) == (RunState.HALTED, EndCause.QUORUM, None)
-    assert detail.ended_at is not None
+    assert detail.ended_at is not None and detail.code is None
+
+
+def test_a_failed_run_tells_its_entry_in_the_error_reference() -> None:
+    failed = Script(last_round=4, state=RunState.FAILED, cause=EndCause.INTERNAL, code=ErrorCode.RUN_DAMAGED)
+    assert run_detail(indexed(failed)).code is ErrorCode.RUN_DAMAGED
 
 
 def test_metrics_are_columns_and_only_of_those_who_released_them() -> None:

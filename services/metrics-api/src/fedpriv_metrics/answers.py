@@ -37,6 +37,7 @@ def run_summary(run: RunIndex) -> RunSummary:
         name=info.settings.name,
         state=run.state,
         cause=run.end.cause if run.end else None,
+        code=run.end.code if run.end else None,
         dataset=info.plan.dataset,
         recipe=info.plan.recipe,
         created_at=info.created_at,

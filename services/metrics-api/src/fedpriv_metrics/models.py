@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fedpriv_common.errors import ErrorCode
 from fedpriv_common.plan import Plan
 from fedpriv_common.records import EndCause, Estimate, PublicValidation, RunState
 
@@ -23,6 +24,7 @@ class RunSummary(_Answer):
     name: str
     state: RunState
     cause: EndCause | None = Field(description="why the run ended; null while it is active")
+    code: ErrorCode | None = Field(description="of a failed run: its entry in the error reference")
     dataset: str
     recipe: str
     created_at: datetime
