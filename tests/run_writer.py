@@ -23,7 +23,7 @@ from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, coalesce, epsilon
 from fedpriv_common.canonical import digest
 from fedpriv_common.contract import load_contract
-from fedpriv_common.errors import Refusal
+from fedpriv_common.errors import ErrorCode, Refusal
 from fedpriv_common.plan import Phase, Plan, RunSettings, make_plan
 from fedpriv_common.records import (
     GLOBAL,
