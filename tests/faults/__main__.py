@@ -21,6 +21,7 @@ from tests.faults.checks import (
     agreed_epsilon,
     check_api,
     check_bite,
+    check_conflicts,
     check_end,
     check_ledger,
     check_records,
@@ -146,7 +147,9 @@ class Suite:
         check_bite(case, run_id, end, struck_at, stored, told)
         rounds = check_records(run_id, end, stored)
         until(lambda: (stack.asked(f"/v1/runs/{run_id}") or {}).get("state") == end.state.value, "the API's end", 60.0)
-        check_api(run_id, end, rounds, *(stack.asked(f"/v1/runs/{run_id}{part}") for part in ("", "/log", "/privacy")))
+        check_conflicts(run_id, log)
+        parts = ("", "/log", "/privacy", "/metrics/accuracy")
+        check_api(run_id, end, rounds, *(stack.asked(f"/v1/runs/{run_id}{part}") for part in parts))
         check_statement(case, run_id, end, stored, folder)
 
     def _ledgers(self) -> None:

@@ -94,10 +94,25 @@ def check_records(run_id: str, end: RunEnd, stored: dict[str, Stored]) -> dict[t
     return rounds
 
 
+def check_conflicts(run_id: str, log: Iterable[dict[str, Any]]) -> None:
+    """Nothing was written twice with two contents: the bucket keeps the first, and only the server's log tells."""
+    doubled = [e["key"] for e in log if e["message"] == "store_conflict" and run_id in e["key"]]
+    require(not doubled, f"written again with other contents: {doubled}")
+
+
 def check_api(
-    run_id: str, end: RunEnd, rounds: dict[tuple[Phase, int], RoundClosed], run: Any, log: Any, privacy: Any
+    run_id: str,
+    end: RunEnd,
+    rounds: dict[tuple[Phase, int], RoundClosed],
+    run: Any,
+    log: Any,
+    privacy: Any,
+    accuracy: Any,
 ) -> None:
-    """The metrics API tells the same: the end, each round once, a figure for each site's reply."""
+    """The metrics API tells the same: the end, each round once, a figure for each site's reply and for each model."""
+    figures = [(series["site"], series["rounds"]) for series in accuracy["series"]]
+    models = list(range(1, end.rounds + 1))
+    require(figures == [("global", models)], f"accuracy of {figures}, where there are models of rounds {models}")
     require(run["state"] == end.state.value, f"the metrics API says {run['state']}")
     closes = Counter((entry["kind"], entry["round"]) for entry in log["entries"] if entry["id"].startswith("rounds/"))
     require(sorted(n for _, n in closes) == sorted(c.round for c in rounds.values()), "the log's rounds are others")
