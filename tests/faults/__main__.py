@@ -147,7 +147,7 @@ class Suite:
         check_bite(case, run_id, end, struck_at, stored, told)
         rounds = check_records(run_id, end, stored)
         until(lambda: (stack.asked(f"/v1/runs/{run_id}") or {}).get("state") == end.state.value, "the API's end", 60.0)
-        check_conflicts(run_id, log)
+        check_conflicts(run_id, stack.log(stack.container("server")))
         parts = ("", "/log", "/privacy", "/metrics/accuracy")
         check_api(run_id, end, rounds, *(stack.asked(f"/v1/runs/{run_id}{part}") for part in parts))
         check_statement(case, run_id, end, stored, folder)
