@@ -197,6 +197,25 @@ def test_a_round_that_closed_without_a_site_is_in_the_bucket_before_the_next_is_
     assert closed.received == SITES[:2]
 
 
+def test_a_run_says_that_its_disk_alone_has_it_until_the_bucket_has_it_too(hospital: Hospital) -> None:
+    trap, back = Trap(hospital.sites["site-1"], ROUNDS), threading.Event()
+    hospital.s3.before("PUT", "run.json", lambda: back.wait(60))
+    try:
+        run_id = started(hospital.server, SETTINGS.model_copy(update={"round_deadline_s": 300}))
+        trap.wait()
+        warning = hospital.server.client.status(run_id).warning
+        assert warning is not None
+        assert "S3 does not take what the run has decided" in warning
+        back.set()
+        until(lambda: hospital.server.client.status(run_id).warning is None, "S3's taking it", 15.0)
+        assert hospital.server.client.status(run_id).state is RunState.ACTIVE
+    finally:
+        back.set()
+        trap.go_on.set()
+    status = hospital.server.finish(run_id)
+    assert (status.state, status.warning) == (RunState.FINISHED, None)
+
+
 @pytest.mark.parametrize("disk", [True, False], ids=["disk kept", "disk lost"])
 @pytest.mark.parametrize("part", ["decision.json", "model.safetensors", "end.json"])
 def test_a_cancelled_run_ends_as_cancelled_wherever_the_server_dies(hospital: Hospital, part: str, disk: bool) -> None:

@@ -16,6 +16,11 @@ from fedpriv_common.wire import OK, SiteFacts
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.status import RunStatus, SiteStatus, Waiting
 
+#: What a run's status says while the bucket does not take what must not come out differently.
+_DISK_ALONE: Final = (
+    "S3 does not take what the run has decided: until it does, the run survives a crash of the server, "
+    "but not the loss of the server's disk"
+)
 #: Rounds over which the median duration is taken.
 _DURATIONS: Final = 1000
 
@@ -47,6 +52,8 @@ class Board:
         self.warning: str | None = None
         #: Whom the run waits for.
         self.waiting: Callable[[], Waiting | None] = lambda: None
+        #: Whether the bucket lacks what it was waited for with.
+        self.behind: Callable[[], bool] = lambda: False
 
     @property
     def elapsed_s(self) -> float:
@@ -107,7 +114,7 @@ class Board:
             median_round_ms=statistics.median(self._durations_ms) if self._durations_ms else None,
             elapsed_s=end.duration_s if end else self.elapsed_s,
             model=keys.model(self._info.run_id) if end and end.model_digest else None,
-            warning=self.warning,
+            warning=self.warning or (_DISK_ALONE if end is None and self.behind() else None),
             waiting=None if end else self.waiting(),
         )
 

@@ -56,13 +56,17 @@ class Journal:
         if self._last is None:
             return True
         number = await asyncio.shield(self._last)
-        if self._overdue is not None:
-            if not self._archive.wait_until_sent(self._overdue, 0.0):
-                return False
-            self._overdue = None
+        if self.behind():
+            return False
         if not await asyncio.to_thread(self._archive.wait_until_sent, number, _BUCKET_PATIENCE_S):
             self._overdue = number
         return self._overdue is None
+
+    def behind(self) -> bool:
+        """Whether the bucket still has not taken what it was waited for in vain with. Does not wait."""
+        if self._overdue is not None and self._archive.wait_until_sent(self._overdue, 0.0):
+            self._overdue = None
+        return self._overdue is not None
 
     async def _save(self, previous: asyncio.Task[int] | None, objects: list[StoredObject], for_good: bool) -> int:
         if previous is not None:

@@ -62,12 +62,6 @@ log = logging.getLogger(__name__)
 #: How long an offline site is waited for at admission once the quorum is there, seconds.
 _ADMISSION_GRACE_S: Final = 5.0
 
-#: What a run's status says while the bucket does not take what must not come out differently.
-_DISK_ALONE: Final = (
-    "S3 does not take what the run has decided: until it does, the run survives a crash of the server, "
-    "but not the loss of the server's disk"
-)
-
 
 class HaltedError(Exception):
     """The run cannot go on."""
@@ -98,6 +92,7 @@ class Run:
         self._board.held_out = dict(self._progress.held_out)
         self._exchange = Exchange(hub.postbox, self._event, self._board.changed)
         self._board.waiting = self._exchange.waiting
+        self._board.behind = self._journal.behind
         self._ending = Ending(
             info, sites, hub, self._journal, self._exchange, self._board, self._note, self._progress.parts
         )
@@ -221,10 +216,8 @@ class Run:
     async def _in_bucket(self) -> None:
         """Wait until everything so far will outlast this machine; for a bucket that is away, only a while."""
         await self._journal.settled()
-        warning = None if await self._journal.in_bucket() else _DISK_ALONE
-        if warning != self._board.warning:
-            self._board.warning = warning
-            self._board.changed()
+        if not await self._journal.in_bucket():
+            self._board.changed()  # whoever watches is told that it is behind
 
     async def _train(self) -> None:
         await self._in_bucket()  # whom sites hold a budget for must be known whatever happens here
