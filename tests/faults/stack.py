@@ -20,7 +20,7 @@ from tests.containers.stack import ROOT, STARTS, Stack, docker
 from tests.faults.cases import ROUNDS, SITES, Case
 from tests.waiting import until
 
-#: Seen by the containers as /hold/control: a folder for each, where moments are armed.
+#: A folder for each project, which its containers see as /hold/control: a folder for each, where moments are armed.
 CONTROL: Final = ROOT / "var" / "faults"
 #: Privacy of each run: so little that one ledger pays for all cases several times over.
 EPSILON, EVALUATION_EPSILON = 0.2, 0.02
@@ -54,14 +54,15 @@ class FaultStack(Stack):
     def __init__(self, project: str) -> None:
         super().__init__(project)
         ours = Path(__file__).with_name("compose.yml")
+        self._control = CONTROL / project
         self._environment["COMPOSE_FILE"] = f"{ROOT / 'docker-compose.yml'}:{ours}"
 
     def begin(self) -> None:
         """Bring it up, with nothing left of an earlier one."""
         self.down("--volumes", "--remove-orphans")
-        shutil.rmtree(CONTROL, ignore_errors=True)
-        CONTROL.mkdir(parents=True)
-        CONTROL.chmod(0o755)
+        shutil.rmtree(self._control, ignore_errors=True)
+        self._control.mkdir(parents=True)
+        self._control.chmod(0o755)
         self.must("up", "--detach", "--no-build", "--scale", "client=3", "server", "client", "metrics-api")
         for service in ("server", *(f"client-{number}" for number in (1, 2, 3))):
             folder = self.folder(service)
@@ -118,7 +119,7 @@ class FaultStack(Stack):
 
     def folder(self, service: str) -> Path:
         """Where a container's moments are armed. A container keeps its host name when it is started again."""
-        return CONTROL / str(self.inspect(self.named(service))["Config"]["Hostname"])
+        return self._control / str(self.inspect(self.named(service))["Config"]["Hostname"])
 
     @contextmanager
     def armed(self, services: list[str], case: Case) -> Iterator[Callable[[float], None]]:
