@@ -15,7 +15,7 @@ from fedpriv_metrics.answers import metric_series, run_detail, run_page, wilson
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.models import SeedRow
 from tests.run_writer import START, Script, learning_curve, new_run_id
-from tests.unit.metrics.scripted import indexed, parsed
+from tests.unit.metrics.scripted import RUN, indexed, parsed
 
 ABSENT = Script(settings=RunSettings(quorum=2), absent={3: frozenset({"site-2"})})
 
@@ -36,6 +36,23 @@ def test_a_run_in_progress_tells_its_last_closed_round() -> None:
     assert detail.accuracy_interval[0] < detail.accuracy < detail.accuracy_interval[1]
     assert detail.sites_received == ["site-1", "site-2", "site-3"]
     assert detail.median_round_ms == 52.0
+
+
+def test_a_round_of_which_a_crash_left_a_part_counts_when_all_of_it_is_there() -> None:
+    before, after = parsed(upto="round 7"), parsed(upto="round 8")
+    bundle = after[len(before) :]
+    assert len(bundle) > 3
+    for size in range(len(bundle)):
+        index = Index()
+        index.apply(RUN, [*before, *bundle[:size]])
+        run = index.run(RUN)
+        assert run is not None
+        detail = run_detail(run)
+        assert (detail.state, detail.round) == (RunState.ACTIVE, 7), "the round's close comes last"
+        index.apply(RUN, bundle[size:])
+        assert run_detail(run).model_dump(exclude={"seq"}) == run_detail(indexed(upto="round 8")).model_dump(
+            exclude={"seq"}
+        )
 
 
 def test_a_run_that_has_just_begun_has_no_figures_and_says_so() -> None:
