@@ -138,7 +138,7 @@ class Suite:
             0.2,
         )
         self._runs[run_id] = stored
-        end = check_end(case, run_id, stored)
+        end = check_end(run_id, stored)
         outcome["outcome"] = f"{end.state.value} ({end.cause.value}), {end.rounds} rounds"
         if (following.returncode == 0) is not (end.state.value == "finished"):
             raise AssertionError(f"fedpriv run --follow ended with {following.returncode}: {output[-500:]}")

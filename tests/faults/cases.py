@@ -39,18 +39,6 @@ class Case:
         """The target; sites are alike."""
         return "site" if self.target in SITES else self.target
 
-    @property
-    def right_ends(self) -> frozenset[tuple[str, str]]:
-        """States and causes in which the run may end.
-
-        Every one finishes, but for a site whose ledger cannot be written: it refuses, as it must, and where all sites
-        are needed the run halts, unless nothing had to be written while the disk was full.
-        """
-        finished = ("finished", "complete")
-        if self.kind == "site" and self.fault == "disk-full" and self.quorum == len(SITES):
-            return frozenset({finished, ("halted", "refused")})
-        return frozenset({finished})
-
 
 def possible(target: str, fault: str) -> bool:
     """The emulator stands for AWS: it is stopped in order, paused or cut off. Everyone else crashes."""

@@ -182,17 +182,52 @@ def test_a_site_that_declines_in_the_middle_is_asked_no_more(
     server: Server, store: ObjectStore, sites: dict[str, LightSite]
 ) -> None:
     sites["site-2"].behave = lambda request: (
-        Reply(code=Refusal.LEDGER_UNAVAILABLE)
-        if request.operation is Operation.RELEASE and request.round == 2
-        else None
+        Reply(code=Refusal.POLICY_REFUSED) if request.operation is Operation.RELEASE and request.round == 2 else None
     )
     status = ran(server, SHORT.model_copy(update={"quorum": 2}))
     assert status.state is RunState.FINISHED
     closed = [RoundClosed.model_validate_json(read(store, keys.round_closed(status.run_id, n))) for n in (2, 3)]
-    assert closed[0].refused == {"site-2": "LEDGER_UNAVAILABLE"}
+    assert closed[0].refused == {"site-2": "POLICY_REFUSED"}
     assert closed[1].expected == ("site-1", "site-3")
     assert [number for number, _, _ in sites["site-2"].releases(status.run_id)] == [0, 1, 2]
     assert sites["site-2"].asked[-1].operation is Operation.CLOSE, "it holds the rounds that it was not asked for"
+
+
+def test_a_run_that_needs_a_site_waits_until_its_ledger_can_be_written_again(
+    server: Server, store: ObjectStore, sites: dict[str, LightSite]
+) -> None:
+    full = [Operation.ADMIT, Operation.RELEASE]
+
+    def once_each(request: Request) -> Reply | None:
+        if request.operation not in full:
+            return None
+        full.remove(request.operation)
+        return Reply(code=Refusal.LEDGER_UNAVAILABLE)
+
+    sites["site-2"].behave = once_each
+    status = ran(server)
+    assert status.state is RunState.FINISHED
+    centred = [digest for number, _, digest in sites["site-2"].releases(status.run_id) if number == 0]
+    assert len(centred) == 2
+    assert len(set(centred)) == 1, "the same question, so that what was reserved serves it"
+    closed = RoundClosed.model_validate_json(read(store, keys.round_closed(status.run_id, 0)))
+    assert (closed.refused, closed.received) == ({}, ("site-1", "site-2", "site-3"))
+    assert not events(store, status.run_id), "nobody is asked for an approval"
+
+
+def test_a_site_that_cannot_write_its_ledger_holds_up_no_quorum_and_is_asked_in_the_next_round(
+    server: Server, store: ObjectStore, sites: dict[str, LightSite]
+) -> None:
+    sites["site-2"].behave = lambda request: (
+        Reply(code=Refusal.LEDGER_UNAVAILABLE)
+        if request.operation is Operation.RELEASE and request.round == 2
+        else None
+    )
+    status = ran(server, SHORT.model_copy(update={"quorum": 2, "round_deadline_s": 300.0}))
+    assert status.state is RunState.FINISHED
+    closed = [RoundClosed.model_validate_json(read(store, keys.round_closed(status.run_id, n))) for n in (2, 3)]
+    assert closed[0].refused == {"site-2": "LEDGER_UNAVAILABLE"}
+    assert closed[1].received == ("site-1", "site-2", "site-3")
 
 
 def test_a_reply_after_the_deadline_is_late_and_the_round_went_on_without_it(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import FAULTS, MOMENTS, QUORUMS, ROUNDS, SITES, TARGETS, Case, all_cases, few, possible
+from tests.faults.cases import FAULTS, MOMENTS, QUORUMS, ROUNDS, SITES, TARGETS, all_cases, few, possible
 
 CASES = all_cases()
 FACTORS = {"target": TARGETS, "fault": FAULTS, "when": MOMENTS, "round": range(1, ROUNDS + 1), "quorum": QUORUMS}
@@ -48,14 +48,6 @@ def test_the_few_have_every_fault_every_kind_of_target_and_every_moment() -> Non
     assert {case.fault for case in chosen} == set(FAULTS)
     assert {case.kind for case in chosen} == {"server", "site", "emulator", "metrics-api"}
     assert {case.when for case in chosen} == set(MOMENTS)
-
-
-def test_a_run_may_halt_only_for_a_ledger_that_all_sites_are_needed_for() -> None:
-    def ends(quorum: int, target: str, fault: str) -> set[str]:
-        return {state for state, _ in Case(target, fault, "training", 1, quorum).right_ends}
-
-    assert ends(3, "site-0", "disk-full") == {"finished", "halted"}
-    assert ends(2, "site-0", "disk-full") == ends(3, "site-0", "kill") == ends(3, "server", "disk-full") == {"finished"}
 
 
 def test_every_function_that_holds_a_process_at_a_moment_is_there() -> None:

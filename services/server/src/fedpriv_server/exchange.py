@@ -87,7 +87,8 @@ class Exchange:
         waits: Callable[[str, str], None] = lambda _site, _code: None,
     ) -> Answers:
         """Put one request to each site and wait: until all answered, or too few are left for `quorum` answers, or
-        the quorum is there and every site that is missing is offline (not before `grace_s`), or the deadline.
+        the quorum is there and every site that is missing is offline or has no ledger to write to (not before
+        `grace_s`), or the deadline.
 
         `accept` raises ValueError or RefusalError for a reply that is OK but not acceptable; LEDGER_ROLLED_BACK counts
         as the site's own refusal. `first`: what a site is told before the question; `heard` is called with the code
@@ -152,9 +153,14 @@ class Exchange:
         received = len(self._answers.replies)
         if not missing or received + len(missing) < quorum:
             return 0.0
-        if received >= quorum and not any(self._postbox.online(site) for site in missing):
+        if received >= quorum and not any(self._may_have_paid(site) for site in missing):
             return min(grace_s, deadline_s) - elapsed_s
         return deadline_s - elapsed_s
+
+    def _may_have_paid(self, site: str) -> bool:
+        """Whether a site may have charged its ledger for an answer that is on its way, or that a person decides on."""
+        code = self._not_yet[site][0] if site in self._not_yet else None
+        return self._postbox.online(site) and code != Refusal.LEDGER_UNAVAILABLE
 
     # -- the postbox's reader --------------------------------------------------------------------------------------
 

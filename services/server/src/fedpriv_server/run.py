@@ -259,7 +259,8 @@ class Run:
 
             def waits(site: str, code: str) -> None:
                 self._answered_plan(site, code, None)
-                self._event(EventKind.AWAITING_APPROVAL, site, None)
+                if code == Refusal.APPROVAL_NEEDED:
+                    self._event(EventKind.AWAITING_APPROVAL, site, None)
 
             # Sites that an earlier start noted have answered; one of them may be waited for no longer.
             asked = [site for site in self._sites if site not in self._progress.admissions]
@@ -275,7 +276,7 @@ class Run:
                 grace_s=_ADMISSION_GRACE_S,
                 first=first,
                 heard=lambda site, request, code: unclosed.heard(request.run_id, site) if code in CLOSED else None,
-                again=(Refusal.APPROVAL_NEEDED,),
+                again=(Refusal.APPROVAL_NEEDED, Refusal.LEDGER_UNAVAILABLE),
                 waits=waits,
             )
             objects = []
@@ -317,10 +318,14 @@ class Run:
                 payload_bytes=8 * size,
                 deadline_s=self.info.settings.round_deadline_s,
                 quorum=self._quorum,
+                again=(Refusal.LEDGER_UNAVAILABLE,),
+                waits=self._cannot_yet,
             )
         for site, code, facts in _told(answers):
             self._note(site, code, facts)
-        self._declined.update(answers.refused)
+        # A disk that is full or a bucket that is away is mended: the site is asked again in the next round.
+        declined = {site: code for site, code in answers.refused.items() if code != Refusal.LEDGER_UNAVAILABLE}
+        self._declined.update(declined)
         if len(arrays) >= self._quorum:
             replies = [arrays[site] for site in sorted(arrays)]
             with step("aggregate"):
@@ -329,7 +334,7 @@ class Run:
                 else:
                     self._iterate = self._iterate.centred(self._plan, replies)
         await self._close_round(phase, number, members, answers, started)
-        remaining = tuple(site for site in members if site not in answers.refused)
+        remaining = tuple(site for site in members if site not in declined)
         self._require_quorum(len(arrays))
         return remaining
 
@@ -411,6 +416,11 @@ class Run:
         if site not in self._progress.admissions:
             self._note(site, code, facts)
             self._board.changed()
+
+    def _cannot_yet(self, site: str, code: str) -> None:
+        """Show why a site is waited for."""
+        self._note(site, code, None)
+        self._board.changed()
 
     def _require_quorum(self, count: int) -> None:
         """Halt when too few sites are left, for the reason that weighs most."""
