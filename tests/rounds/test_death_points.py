@@ -246,7 +246,7 @@ def _ignoring_its_death(act: Callable[[], object]) -> None:
 
 def test_a_run_that_too_few_sites_answered_ends_so_although_they_would_answer_after_a_crash(hospital: Hospital) -> None:
     refusing = hospital.sites["site-3"]
-    refusing.behave = lambda request: Reply(code=Refusal.LEDGER_UNAVAILABLE) if request.round == 2 else None
+    refusing.behave = lambda request: Reply(code=Refusal.POLICY_REFUSED) if request.round == 2 else None
     hospital.die_at_put("decision.json", arrives=False)
     run_id = started(hospital.server, SETTINGS)
     hospital.dead("decision.json")
