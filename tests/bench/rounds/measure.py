@@ -6,11 +6,14 @@ import os
 import platform
 import statistics
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+#: How long the machine is looked at before a bench, seconds.
+_LOOKED_AT_S = 3.0
 
 
 @dataclass
@@ -65,5 +68,19 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gb": round(total_gb),
         "python": platform.python_version(),
-        "load_at_start": round(os.getloadavg()[0], 2),
+        "busy_cores_at_start": round(_busy_cores(), 2),
     }
+
+
+def _busy_cores() -> float:
+    """Cores that are at work now, over some seconds. A load average still tells of what has ended."""
+    before, began = _busy_seconds(), time.monotonic()
+    time.sleep(_LOOKED_AT_S)
+    return (_busy_seconds() - before) / (time.monotonic() - began)
+
+
+def _busy_seconds() -> float:
+    """Seconds that all cores together were neither idle nor waiting for a disk, since the machine started."""
+    with Path("/proc/stat").open() as file:
+        ticks = [int(field) for field in file.readline().split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")

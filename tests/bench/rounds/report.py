@@ -60,7 +60,7 @@ class Figures:
     @property
     def busy(self) -> bool:
         """Whether the machine's cores had other work when the bench began."""
-        return float(str(self.machine["load_at_start"])) > 0.5 * int(str(self.machine["cores"]))
+        return float(str(self.machine["busy_cores_at_start"])) > 0.1 * int(str(self.machine["cores"]))
 
     def row(self, what: str, sites: int, stack: str = "fedpriv") -> Row | None:
         """The row, if that was measured."""
@@ -134,7 +134,8 @@ def table(figures: Figures) -> str:
     parts += [
         "",
         f"{told['cores']} cores ({told['architecture']}), {told['memory_gb']} GB, {told['system']}, "
-        f"Python {told['python']}, load {told['load_at_start']} before the bench, which took {figures.took_s:.0f} s.",
+        f"Python {told['python']}, {told['busy_cores_at_start']} cores busy before the bench, "
+        f"which took {figures.took_s:.0f} s.",
     ]
     if figures.busy:
         parts += [
