@@ -197,6 +197,25 @@ def test_a_round_that_closed_without_a_site_is_in_the_bucket_before_the_next_is_
     assert closed.received == SITES[:2]
 
 
+def test_a_round_that_a_site_may_miss_is_in_the_bucket_before_the_next_is_asked_for(hospital: Hospital) -> None:
+    """Every site answered, and one of them is away when the round is asked for again."""
+    hospital.die_at_put("checkpoints/000002", arrives=False)
+    run_id = started(hospital.server, SETTINGS.model_copy(update={"quorum": 2, "round_deadline_s": 2.0}))
+    hospital.dead("checkpoint of round 2")
+    for site in hospital.sites.values():
+        assert [number for number, _, _ in site.releases(run_id)] == [0, 1, 2]
+    away = Trap(hospital.sites["site-3"], 2)
+    try:
+        hospital.again(disk=False)
+        status = hospital.server.finish(run_id)
+    finally:
+        away.go_on.set()
+    assert (status.state, status.round) == (RunState.FINISHED, ROUNDS)
+    assert_asked_alike(hospital.sites, run_id)
+    closed = RoundClosed.model_validate_json(hospital.store.get(keys.round_closed(run_id, 2)) or b"")
+    assert closed.received == SITES[:2]
+
+
 def test_a_run_says_that_its_disk_alone_has_it_until_the_bucket_has_it_too(hospital: Hospital) -> None:
     trap, back = Trap(hospital.sites["site-1"], ROUNDS), threading.Event()
     hospital.s3.before("PUT", "run.json", lambda: back.wait(60))

@@ -290,7 +290,7 @@ class Run:
                         objects.append(self._hub.witness.to_object(site, facts))
             admitted = RunSites(run_id=self.info.run_id, sites=self._board.willing)
             self._journal.write([*objects, as_object(keys.run_admitted(self.info.run_id), admitted)])
-            if len(self._board.willing) < len(self._sites):
+            if self._quorum < len(self._sites):
                 await self._in_bucket()  # who takes part must not change when the run is resumed
             self._board.changed()
         return self._board.willing
@@ -397,9 +397,9 @@ class Run:
         with step("journal"):
             await self._journal.settled()
         self._journal.write(objects)
-        if len(answers.replies) < len(members):
-            # Asked again after a crash, more sites might answer, and the next request would be another one than the
-            # sites have charged for. With every answer in, the repetition is the same and need not be waited for.
+        if self._quorum < len(members) or not complete:
+            # Asked again after a crash, other sites might answer, and the next request would be another one than the
+            # sites have charged for. Where every answer is needed, the repetition is the same and not waited for.
             await self._in_bucket()
         self._hub.prometheus.round_closed(self.info.run_id, number, duration_s)
         self._board.round_closed(self._iterate.round, duration_s)
