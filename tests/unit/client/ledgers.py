@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import secrets
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -36,20 +37,20 @@ def admit(ledger, run_id="A", plan=PLAN, limit=8.0):
     ledger.admit(run_id, plan, "policy", epsilon_limit=limit, delta=DELTA)
 
 
-class Place:
+class Place(ABC):
     """Where one ledger is; every `open` is what a new process does."""
 
+    @abstractmethod
     def create(self) -> LedgerStore:
         """The storage, as provisioning makes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self) -> LedgerStore:
         """The storage, which must be there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def marker(self) -> Marker:
         """The genesis marker."""
-        raise NotImplementedError
 
     def begin(self) -> Ledger:
         """The ledger, begun."""
