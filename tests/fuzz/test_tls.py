@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpriv_common.store import ObjectStore
-from tests.emulator import free_port
 from tests.fuzz.conftest import COUNTS, DEADLINE_S, share
 from tests.fuzz.gate_calls import check, counted, mutated
-from tests.integration.server_harness import Server
+from tests.integration.server_harness import Server, running_without_s3
 
 REQUESTS = (
     b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -30,22 +28,11 @@ REQUESTS = (
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose bucket is away: what it answers to strangers does not depend on it."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "none")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "none")
-        environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        server = Server(
-            tmp_path_factory.mktemp("server"),
-            ObjectStore.connect("none-at-all", "arn:aws:kms:eu-central-1:000000000000:key/none"),
-        )
-        try:
-            yield server.start(s3_is_away=True)
-            assert b" 200 " in send(server, REQUESTS[0])[:20], "it answers no more"
-            assert server.process is not None
-            assert server.process.poll() is None, server.log[-2000:]
-        finally:
-            server.kill()
+    with running_without_s3(tmp_path_factory.mktemp("server")) as server:
+        yield server
+        assert b" 200 " in send(server, REQUESTS[0])[:20], "it answers no more"
+        assert server.process is not None
+        assert server.process.poll() is None, server.log[-2000:]
 
 
 def send(server: Server, data: bytes) -> bytes:

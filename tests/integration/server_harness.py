@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fedpriv_client.app import SiteApp
 from fedpriv_client.clock import ServerClock
@@ -227,6 +228,22 @@ def running(server: Server) -> Iterator[Server]:
         yield server.start()
     finally:
         server.kill()
+
+
+@contextmanager
+def running_without_s3(folder: Path, extra: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server whose bucket is away, for what does not depend on it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "none")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "none")
+        environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        store = ObjectStore.connect("none-at-all", "arn:aws:kms:eu-central-1:000000000000:key/none")
+        server = Server(folder, store, extra or {})
+        try:
+            yield server.start(s3_is_away=True)
+        finally:
+            server.kill()
 
 
 @contextmanager

@@ -13,28 +13,17 @@ from cryptography import x509
 from fedpriv_client.fleet import Fleet, read_authority, read_node_key
 from fedpriv_common.canonical import sha256_hex
 from fedpriv_common.errors import ErrorCode, FedprivError
-from fedpriv_common.store import ObjectStore
 from fedpriv_server.operator_client import OperatorClient
 from fedpriv_server.provision.pki import provision_hub, provision_site
-from tests.emulator import free_port
-from tests.integration.server_harness import SITES, Server
+from tests.integration.server_harness import SITES, Server, running_without_s3
 from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose bucket is away: none of this depends on it."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "none")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "none")
-        environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        store = ObjectStore.connect("none-at-all", "arn:aws:kms:eu-central-1:000000000000:key/none")
-        server = Server(tmp_path_factory.mktemp("server"), store, {"FEDPRIV_RELOAD_SECONDS": "0.2"})
-        try:
-            yield server.start(s3_is_away=True)
-        finally:
-            server.kill()
+    with running_without_s3(tmp_path_factory.mktemp("server"), {"FEDPRIV_RELOAD_SECONDS": "0.2"}) as server:
+        yield server
 
 
 def connect(server: Server, context: ssl.SSLContext) -> ssl.SSLSocket:
