@@ -19,7 +19,8 @@ from rich.table import Table
 from fedpriv_common import keys
 from fedpriv_common.records import RunState
 from fedpriv_common.rounding import spell_limit, spell_spent
-from fedpriv_metrics.models import HeldOut, RunDetail, RunPrivacy, SitePrivacy
+from fedpriv_metrics.models.privacy import RunPrivacy, SitePrivacy
+from fedpriv_metrics.models.runs import HeldOut, RunDetail
 from fedpriv_server.provision.files import replace
 from scripts.demo import ready
 from scripts.demo.settings import BUCKET, HOST, SITES, Places, Ports

@@ -13,7 +13,7 @@ from fedpriv_common.records import EndCause, RunState
 from fedpriv_metrics import seed
 from fedpriv_metrics.answers import metric_series, run_detail, run_page, wilson
 from fedpriv_metrics.index import Index
-from fedpriv_metrics.models import SeedRow
+from fedpriv_metrics.models.compatibility import SeedRow
 from tests.run_writer import START, Script, learning_curve, new_run_id
 from tests.unit.metrics.scripted import RUN, indexed, parsed
 

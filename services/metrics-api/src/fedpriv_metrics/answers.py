@@ -9,7 +9,7 @@ from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, RunInfo, RunState
 from fedpriv_metrics.columns import Column, released
 from fedpriv_metrics.index import METRICS, Index, RunIndex
-from fedpriv_metrics.models import HeldOut, MetricSeries, RunDetail, RunPage, RunSummary, Series
+from fedpriv_metrics.models.runs import HeldOut, MetricSeries, RunDetail, RunPage, RunSummary, Series
 from fedpriv_metrics.sampling import sample
 
 #: Names under `/v1/runs/{id}/metrics/`; the last two are facts about budgets, which hold no records.

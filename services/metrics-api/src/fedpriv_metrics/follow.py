@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from fedpriv_common.errors import FedprivError
 from fedpriv_metrics.index import Index
-from fedpriv_metrics.models import Readiness
+from fedpriv_metrics.models.health import Readiness
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.tail import Batch, Tail
 

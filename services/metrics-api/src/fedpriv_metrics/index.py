@@ -27,7 +27,7 @@ from fedpriv_common.records import (
 from fedpriv_common.wire import SiteFacts
 from fedpriv_metrics.columns import Column
 from fedpriv_metrics.feed import Feed
-from fedpriv_metrics.models import Change, StreamEvent, StreamEventKind
+from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
 from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.seq import Seq, key_digest
 

@@ -11,7 +11,7 @@ from fedpriv_common.records import Admission, EndCause, EventKind, RoundClosed, 
 from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_common.wire import OK
 from fedpriv_metrics.index import RunIndex
-from fedpriv_metrics.models import LogEntry, RunLog
+from fedpriv_metrics.models.log import LogEntry, RunLog
 
 Level = Literal["ok", "info", "warning", "problem"]
 

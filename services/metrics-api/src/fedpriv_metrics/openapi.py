@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from fedpriv_metrics.app import describe
-from fedpriv_metrics.models import StreamEvent
+from fedpriv_metrics.models.stream import StreamEvent
 from fedpriv_metrics.problems import MEDIA_TYPE
 
 

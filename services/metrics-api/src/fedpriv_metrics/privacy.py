@@ -10,7 +10,7 @@ from fedpriv_common.wire import OK
 from fedpriv_metrics.answers import known
 from fedpriv_metrics.forecast import Question
 from fedpriv_metrics.index import RunIndex
-from fedpriv_metrics.models import RunPrivacy, SitePrivacy, SiteStatus
+from fedpriv_metrics.models.privacy import RunPrivacy, SitePrivacy, SiteStatus
 
 #: From this share of its limit on, a site's budget is called nearly spent.
 NEAR = 0.8

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from fedpriv_metrics.models import Problem
+from fedpriv_metrics.models.problem import Problem
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from fedpriv_metrics.feed import Feed
 from fedpriv_metrics.index import encode_event
-from fedpriv_metrics.models import StreamEvent, StreamEventKind
+from fedpriv_metrics.models.stream import StreamEvent, StreamEventKind
 from fedpriv_metrics.seq import Seq
 
 #: Connections at once; each costs about 20 kB.

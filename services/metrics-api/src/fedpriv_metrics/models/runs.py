@@ -1,0 +1,92 @@
+"""Runs, and their figures over rounds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from fedpriv_common.errors import ErrorCode
+from fedpriv_common.plan import Plan
+from fedpriv_common.records import EndCause, Estimate, PublicValidation, RunState
+from fedpriv_metrics.models.answer import Answer
+
+
+class RunSummary(Answer):
+    """One line of the run list."""
+
+    run_id: str
+    name: str
+    state: RunState
+    cause: EndCause | None = Field(description="why the run ended; null while it is active")
+    code: ErrorCode | None = Field(description="of a failed run: its entry in the error reference")
+    dataset: str
+    recipe: str
+    created_at: datetime
+    ended_at: datetime | None
+    epsilon_target: float
+    delta: float
+    sites: int = Field(description="sites planned")
+    round: int = Field(description="last closed training round; 0 before the first")
+    rounds: int = Field(description="training rounds planned")
+    accuracy: float | None = Field(description="of the global model on the public validation set, last value")
+
+
+class RunPage(Answer):
+    """Runs, newest first."""
+
+    runs: list[RunSummary]
+    next_cursor: str | None
+
+
+class HeldOut(Answer):
+    """The model on records that the sites held out, released under DP. Intervals include the noise."""
+
+    round: int = Field(description="of the model that was evaluated")
+    mechanism: str
+    epsilon: float = Field(description="pure epsilon of the release, for each held-out record of a site")
+    confidence: float
+    sites: list[str] = Field(description="that released their counts")
+    figures: dict[str, Estimate] = Field(description="accuracy, balanced_accuracy; of two classes also sensitivity, …")
+
+
+class RunDetail(RunSummary):
+    """A run with its last figures."""
+
+    seq: str = Field(description="id of the newest event; grows with every change")
+    updated_at: datetime
+    plan: Plan
+    plan_digest: str
+    public_validation: PublicValidation | None
+    loss: float | None
+    auc: float | None
+    accuracy_interval: tuple[float, float] | None = Field(
+        description="95 % Wilson interval over the public validation set's size"
+    )
+    held_out: HeldOut | None = Field(description="the last evaluation; null before the first")
+    median_round_ms: float | None
+    duration_s: float | None = Field(description="from creation to the end, or to the last change")
+    sites_expected: list[str] = Field(description="in the last closed round")
+    sites_received: list[str] = Field(description="in the last closed round")
+    model_digest: str | None
+
+
+class Series(Answer):
+    """One site's values (or the global model's, site `global`) over rounds; null where nothing was released."""
+
+    site: str
+    provenance: Literal["public", "dp"]
+    rounds: list[int]
+    values: list[float | None]
+
+
+class MetricSeries(Answer):
+    """A metric in columns."""
+
+    run_id: str
+    metric: str
+    seq: str
+    sampled: bool = Field(description="true when buckets of min, max and last stand for the rounds")
+    total: int = Field(description="points before sampling")
+    series: list[Series]

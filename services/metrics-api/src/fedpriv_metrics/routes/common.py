@@ -1,0 +1,52 @@
+"""What routes share: finding a run, answering with an ETag, and the problems that they may answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Annotated, Any
+
+from fastapi import HTTPException, Path, Request, Response
+
+from fedpriv_common.records import RunId
+from fedpriv_metrics import __version__
+from fedpriv_metrics.index import RunIndex
+from fedpriv_metrics.models.problem import Problem
+from fedpriv_metrics.service import Service
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The answer that `If-None-Match` names still holds."},
+    413: {"model": Problem, "description": "The body is too large."},
+    422: {"model": Problem, "description": "A parameter is not allowed."},
+    500: {"model": Problem, "description": "Something went wrong; the log has it under the trace id."},
+    503: {"model": Problem, "description": "The bucket is still being read, or there are too many event streams."},
+}
+OF_A_RUN: dict[int | str, dict[str, Any]] = PROBLEMS | {
+    404: {"model": Problem, "description": "There is no such run, site or metric."}
+}
+
+RunPath = Annotated[RunId, Path(description="ULID of the run")]
+
+
+def answer(request: Request, service: Service, question: Hashable, state: str, build: Callable[[], bytes]) -> Response:
+    """The answer in this state, or 304 when the caller holds it. The version is in the tag: another may say more."""
+    etag = f'W/"{__version__}.{state}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag.removeprefix("W/") in held:
+        return Response(status_code=304, headers=headers)
+    return Response(service.cache.get(question, state, build), headers=headers, media_type="application/json")
+
+
+def require_loaded(service: Service) -> None:
+    """Raise 503 while the bucket is first read."""
+    if not service.follower.loaded:
+        raise HTTPException(503, "The bucket is still being read.", {"Retry-After": "1"})
+
+
+def find_run(service: Service, run_id: str) -> RunIndex:
+    """The run; raises 404, or 503 while the bucket is first read."""
+    run = service.index.run(run_id)
+    if run is None:
+        require_loaded(service)
+        raise HTTPException(404, f"There is no run {run_id}.")
+    return run
