@@ -18,3 +18,4 @@ for service in server client metrics-api; do
   compile "$service" --constraint requirements/dev.txt services/common/pyproject.toml "services/$service/pyproject.toml"
 done
 compile emulator requirements/emulator.in
+compile mlflow requirements/mlflow.in
