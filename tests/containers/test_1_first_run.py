@@ -9,7 +9,7 @@ from dp_accounting.pld import PLDAccountant
 from playwright.sync_api import expect
 
 from tests.containers.stack import Stack, docker
-from tests.integration.dashboard_page import chromium, visiting
+from tests.page.visits import chromium, visiting
 from tests.waiting import until
 
 #: Most memory that the processes of a container may ever have had, bytes; and most that an image may hold. What else

@@ -3,81 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from fedpriv_common.errors import Refusal
-from fedpriv_common.plan import RunSettings
-from fedpriv_common.records import GLOBAL, EndCause, RunInfo, RunState
-from fedpriv_common.store import ObjectStore
-from tests.emulator import Emulator
-from tests.integration.dashboard_page import Visit, chromium, serving, visiting
-from tests.integration.metrics_process import Api, running
-from tests.run_writer import START, Script, encode, new_run_id, run_steps, simulated, wall, write_run, write_steps
+from tests.page.consortium import SCRIPTS, Consortium
+from tests.page.visits import Visit, visiting
+from tests.run_writer import new_run_id
 
 pytestmark = pytest.mark.browser
-
-
-@dataclass
-class Consortium:
-    """A page over runs in every state."""
-
-    address: str
-    api: Api
-    runs: dict[str, str]
-
-    def link(self, run: str) -> str:
-        return f"{self.address}/?run={self.runs[run]}"
-
-
-SCRIPTS: dict[str, tuple[Script, int | None]] = {
-    "offline": (
-        Script(
-            settings=RunSettings(quorum=2), earlier_runs={"site-1": 35, "site-2": 3}, absent={6: frozenset({"site-3"})}
-        ),
-        6,
-    ),
-    "halted": (Script(earlier_runs={"site-1": 38}, last_round=6, state=RunState.HALTED, cause=EndCause.BUDGET), None),
-    "refused": (Script(settings=RunSettings(quorum=2), refusals={"site-3": Refusal.BUDGET_EXHAUSTED}), None),
-    "finished": (Script(), None),
-}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def consortium(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    logs, store, runs = tmp_path_factory.mktemp("dashboard"), emulator.store(), {}
-    for hours, (name, (script, upto)) in enumerate(SCRIPTS.items()):
-        at = START + timedelta(hours=hours)
-        runs[name] = write_run(store, new_run_id(at), script, upto=upto, clock=simulated(at))
-    runs["no public set"] = _write_without_public_set(store)
-    with running(Api.over(store, emulator, logs / "api")) as api, serving(api, logs / "page") as address:
-        yield Consortium(address, api, runs)
-
-
-def _write_without_public_set(store: ObjectStore) -> str:
-    """A run that names no public validation set, so that nobody may know its accuracy."""
-    at = START - timedelta(hours=1)
-    run_id = new_run_id(at)
-    for _, objects in run_steps(run_id, clock=simulated(at)):
-        kept = {
-            key: value.model_copy(update={"public_validation": None}) if isinstance(value, RunInfo) else value
-            for key, value in objects.items()
-            if f"/{GLOBAL}." not in key
-        }
-        for key, body in encode(kept).items():
-            store.put_once(key, body)
-    return run_id
 
 
 def test_a_finished_run_shows_its_figures_rounded_in_favour_of_the_record(
@@ -109,77 +43,6 @@ def test_opening_the_page_moves_nothing_complains_of_nothing_and_asks_nobody_els
         assert visit.page.evaluate("window.shifts") == 0
         assert visit.complaints == []
         assert visit.elsewhere == []
-
-
-def test_a_live_run_appears_round_by_round(
-    browser: Browser, emulator: Emulator, object_store: ObjectStore, tmp_path: Path
-) -> None:
-    api = Api.over(object_store, emulator, tmp_path / "api")
-    with running(api), serving(api, tmp_path / "page") as address, visiting(browser, address) as visit:
-        expect(visit.page.get_by_role("heading", name="No runs yet")).to_be_visible()
-        expect(visit.page.get_by_text("make demo", exact=True)).to_be_visible()
-        assert visit.accessibility() == []
-
-        steps = write_steps(object_store, new_run_id(), clock=wall)
-        next(steps)
-        expect(visit.page.get_by_text("The first round shows up here when it closes.").first).to_be_visible()
-        next(steps)
-        expect(visit.cell("Sites joined")).to_contain_text("3 of 3")
-        for name in steps:
-            if name == "end":
-                break
-            if name.startswith("round "):
-                number = name.removeprefix("round ")
-                expect(visit.cell("Round").locator(".cell-value")).to_have_text(f"{number} of 13")
-        expect(visit.page.locator(".live")).to_contain_text("Finished")
-        expect(visit.page.get_by_text("Run finished after 13 rounds")).to_be_visible()
-        assert visit.complaints == []
-
-
-def test_an_interruption_is_said_with_the_time_of_the_data_and_heals_without_a_gap(
-    browser: Browser, emulator: Emulator, object_store: ObjectStore, tmp_path: Path
-) -> None:
-    api = Api.over(object_store, emulator, tmp_path / "api")
-    steps = write_steps(object_store, new_run_id(), clock=wall)
-    while next(steps) != "round 3":
-        pass
-    with running(api), serving(api, tmp_path / "page") as address, visiting(browser, address) as visit:
-        rounds = visit.cell("Round").locator(".cell-value")
-        expect(rounds).to_have_text("3 of 13")
-        api.end()
-        banner = visit.page.get_by_role("alert")
-        expect(banner).to_contain_text("Live updates are interrupted.")
-        expect(banner).to_contain_text(re.compile(r"data from \d\d:\d\d:\d\d UTC"))
-        expect(banner).to_contain_text("Training is not affected.")
-        expect(visit.page.locator(".chart-drawing")).to_have_count(4)
-        assert visit.accessibility() == []
-
-        assert [next(steps), next(steps)] == ["round 4", "round 5"]
-        api.start()
-        visit.page.get_by_role("button", name="Retry now").click()
-        expect(banner).to_have_count(0)
-        expect(rounds).to_have_text("5 of 13")
-        slider = visit.page.get_by_role("slider", name="Accuracy of the global model")
-        expect(slider).to_have_attribute("aria-valuemax", "5")
-        visit.page.get_by_role("button", name="Table of Accuracy").click()
-        expect(visit.page.get_by_role("rowheader")).to_contain_text(["5", "4", "3", "2", "1"])
-
-
-def test_an_api_that_is_away_from_the_start_is_said_and_healed(
-    browser: Browser, emulator: Emulator, object_store: ObjectStore, tmp_path: Path
-) -> None:
-    api = Api.over(object_store, emulator, tmp_path / "api")
-    write_run(object_store)
-    with serving(api, tmp_path / "page") as address, visiting(browser, address) as visit:
-        expect(visit.page.get_by_role("heading", name="The metrics API is not answering")).to_be_visible()
-        expect(visit.page.get_by_text("Training is not affected")).to_be_visible()
-        expect(visit.page.get_by_text("HTTP 502")).to_be_visible()
-        assert visit.accessibility() == []
-        # Pressed while it can be: once the API is there, the page finds it by itself, and the button goes.
-        with visit.page.expect_request("**/api/v1/runs*"):
-            visit.page.get_by_role("button", name="Try again").click()
-        with running(api):
-            expect(visit.page.locator(".chart-drawing")).to_have_count(4)
 
 
 def test_a_link_to_a_run_that_is_not_there_leads_to_the_newest(browser: Browser, consortium: Consortium) -> None:

@@ -1,4 +1,10 @@
-"""The built dashboard, served as the demo serves it, and a real Chromium that looks at it."""
+"""The built dashboard, served as the demo serves it, and a real Chromium that looks at it.
+
+def test_the_sites_page_bars_nobody(browser: Browser, consortium: Consortium) -> None:
+    with visiting(browser, f"{consortium.address}/sites") as visit:
+        expect(visit.page.get_by_role("heading", name="Sites", exact=True)).to_be_visible()
+        visit.faultless()
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -30,6 +36,23 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+Theme = Literal["light", "dark"]
+
+#: Adds up how far things moved while the page came up, without what a click or a key moved.
+SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+OVERFLOW = """() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  return [...document.querySelectorAll("main *")]
+    .filter((element) => element.getBoundingClientRect().right > width + 1)
+    .map((element) => element.outerHTML.slice(0, 120));
+}"""
 
 
 @contextlib.contextmanager
@@ -88,6 +111,27 @@ class Visit:
             for node in violation["nodes"]
         ]
 
+    def overflow(self) -> list[str]:
+        """What is wider than the window, where the page as a whole can be scrolled sideways; empty when it cannot."""
+        found: list[str] = self.page.evaluate(OVERFLOW)
+        return found
+
+    def shifts(self) -> float:
+        """Cumulative layout shift since the page was opened, what a person's own input moves left out."""
+        self.page.evaluate("document.fonts.ready")
+        return float(self.page.evaluate("window.shifts"))
+
+    def faultless(self, *, themes: Sequence[Theme] = ("light", "dark")) -> None:
+        """What holds for every view in every state: open to everybody in both themes, nothing moved while it came up,
+        nothing sticks out, nothing complained of, nothing asked of anybody else."""
+        assert self.shifts() == 0
+        for theme in themes:
+            self.page.emulate_media(color_scheme=theme)
+            assert self.accessibility() == [], theme
+        assert self.overflow() == []
+        assert self.complaints == []
+        assert self.elsewhere == []
+
 
 @contextlib.contextmanager
 def visiting(browser: Browser, address: str, *, width: int = 1440, height: int = 1000) -> Iterator[Visit]:
@@ -104,10 +148,7 @@ def visiting(browser: Browser, address: str, *, width: int = 1440, height: int =
         page.on("console", lambda message: _complain(visit, message.type, message.text))
         page.on("pageerror", lambda error: visit.complaints.append(str(error)))
         page.on("request", lambda request: _elsewhere(visit, address, request.url))
-        page.add_init_script(
-            "window.shifts = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
-            " window.shifts += entry.value; }).observe({ type: 'layout-shift', buffered: true });"
-        )
+        page.add_init_script(SHIFTS)
         page.goto(address)
         yield visit
 

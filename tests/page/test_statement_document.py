@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser
 
 from fedpriv_common.statement.page import render
 from fedpriv_common.statement.verify import parse
-from tests.integration.dashboard_page import chromium, visiting
+from tests.page.visits import visiting
 from tests.statements import Consortium, told
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
