@@ -27,6 +27,7 @@ from fedpriv_common.records import (
 from fedpriv_common.wire import SiteFacts
 from fedpriv_metrics.columns import Column
 from fedpriv_metrics.feed import Feed
+from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
 from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.seq import Seq, key_digest
@@ -51,6 +52,8 @@ class SiteIndex:
     epsilon_run: Column = field(default_factory=Column)
     epsilon_spent: Column = field(default_factory=Column)
     recorded_at: Column = field(default_factory=Column)
+    #: Every ledger head that its records tell.
+    heads: Heads = field(default_factory=Heads)
     #: Newest facts of a record, and the round and rank that they are from.
     facts: SiteFacts | None = None
     facts_from: tuple[int, int] = (-1, -1)
@@ -75,6 +78,7 @@ class SiteIndex:
         if record.facts is not None:
             self.epsilon_run.put(number, rank, record.facts.epsilon_run)
             self.epsilon_spent.put(number, rank, record.facts.epsilon_spent)
+            self.heads.put(number, rank, record.facts.ledger_seq, record.facts.ledger_head)
             if (number, rank) > self.facts_from:
                 self.facts, self.facts_from = record.facts, (number, rank)
         self.last_reply = max(self.last_reply or record.recorded_at, record.recorded_at)
