@@ -5,33 +5,53 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from fedpriv_common.plan import Phase
-from fedpriv_common.records import GLOBAL, RunInfo, RunState
+from fedpriv_common.plan import MAX_EVALUATIONS, Phase
+from fedpriv_common.records import GLOBAL, Estimate, HeldOutEvaluation, RunInfo, RunState
 from fedpriv_metrics.columns import Column, released
 from fedpriv_metrics.index import METRICS, Index, RunIndex
-from fedpriv_metrics.models.runs import HeldOut, MetricSeries, RunDetail, RunPage, RunSummary, Series
+from fedpriv_metrics.models.runs import (
+    ClosestBudget,
+    HeldOut,
+    MetricSeries,
+    RunDetail,
+    RunPage,
+    RunSummary,
+    Series,
+)
 from fedpriv_metrics.sampling import sample
+from fedpriv_metrics.viewer import Viewer
 
 #: Names under `/v1/runs/{id}/metrics/`; the last two are facts about budgets, which hold no records.
 METRIC_NAMES = (*METRICS, "epsilon_run", "epsilon_spent")
+_ANYBODY = Viewer()
 
 
-def run_page(index: Index, limit: int, cursor: str | None, state: RunState | None) -> RunPage:
+def run_page(
+    index: Index,
+    limit: int,
+    cursor: str | None,
+    state: RunState | None,
+    dataset: str | None = None,
+    viewer: Viewer = _ANYBODY,
+) -> RunPage:
     """Runs with ids below `cursor`, newest first."""
     found: list[RunSummary] = []
     for run_id in reversed(index.run_ids()):
         run = index.run(run_id)
         if run is None or (cursor is not None and run_id >= cursor) or state not in (None, run.state):
             continue
+        if dataset not in (None, known(run).plan.dataset):
+            continue
         if len(found) == limit:
             return RunPage(runs=found, next_cursor=found[-1].run_id)
-        found.append(run_summary(run))
+        found.append(run_summary(run, viewer))
     return RunPage(runs=found, next_cursor=None)
 
 
-def run_summary(run: RunIndex) -> RunSummary:
+def run_summary(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunSummary:
     """The run's line in the list."""
-    info = known(run)
+    info, accuracy = known(run), last_value(run, "accuracy")
+    updated_at = run.updated_at or info.created_at
     return RunSummary(
         run_id=run.run_id,
         name=info.settings.name,
@@ -47,43 +67,74 @@ def run_summary(run: RunIndex) -> RunSummary:
         sites=info.plan.sites,
         round=run.training_round,
         rounds=info.plan.rounds,
-        accuracy=_last(run, "accuracy"),
-    )
-
-
-def run_detail(run: RunIndex) -> RunDetail:
-    """The run with its last figures."""
-    info, closed = known(run), run.last_round
-    updated_at = run.updated_at or info.created_at
-    accuracy = _last(run, "accuracy")
-    durations = [closed.duration_ms for closed in run.rounds.values() if closed.phase is Phase.TRAIN]
-    return RunDetail(
-        **run_summary(run).model_dump(),
-        seq=str(run.seq),
-        updated_at=updated_at,
-        plan=info.plan,
-        plan_digest=info.plan_digest,
-        public_validation=info.public_validation,
-        loss=_last(run, "loss"),
-        auc=_last(run, "auc"),
+        accuracy=accuracy,
         accuracy_interval=(
             wilson(accuracy, info.public_validation.size)
             if info.public_validation is not None and accuracy is not None
             else None
         ),
-        held_out=_held_out(run),
-        median_round_ms=median(durations) if durations else None,
+        held_out_accuracy=held_out_figure(run, "accuracy"),
+        epsilon_run=run_epsilon(run, viewer),
+        closest_budget=closest_budget(run, viewer),
         duration_s=run.end.duration_s if run.end else (updated_at - info.created_at).total_seconds(),
+    )
+
+
+def run_epsilon(run: RunIndex, viewer: Viewer = _ANYBODY) -> float | None:
+    """ε of the run for a record, at the site where it is largest; None before any release.
+
+    Training and held-out records are disjoint, so a record loses the larger of the two (parallel composition); the
+    evaluations are pure and their ε add up.
+    """
+    told = [run.figures[site].epsilon_run.last() for site in run.sites() if site in run.figures and viewer.sees(site)]
+    evaluated = [
+        sum(evaluation.epsilon for evaluation in run.evaluations.values() if evaluation.counts.get(site) is not None)
+        for site in run.sites()
+        if viewer.sees(site)
+    ]
+    return max((epsilon for epsilon in (*told, *evaluated) if epsilon), default=None)
+
+
+def closest_budget(run: RunIndex, viewer: Viewer = _ANYBODY) -> ClosestBudget | None:
+    """Where the lifetime budget is the most used, of the sites that have told it."""
+    told = [(site, facts) for site in run.sites() if viewer.sees(site) and (facts := run.facts(site)) is not None]
+    if not told:
+        return None
+    site, facts = max(told, key=lambda entry: entry[1].epsilon_spent / entry[1].epsilon_limit)
+    share = facts.epsilon_spent / facts.epsilon_limit
+    return ClosestBudget(site=site, epsilon_spent=facts.epsilon_spent, epsilon_limit=facts.epsilon_limit, share=share)
+
+
+def held_out_figure(run: RunIndex, name: str) -> Estimate | None:
+    """A rate of the last evaluation on held-out records; None where none was released."""
+    evaluation = run.last_evaluation
+    return evaluation.figures.get(name) if evaluation else None
+
+
+def run_detail(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunDetail:
+    """The run with its last figures."""
+    info, closed = known(run), run.last_round
+    evaluations = [_held_out(run.evaluations[number]) for number in sorted(run.evaluations)]
+    durations = [closed.duration_ms for closed in run.rounds.values() if closed.phase is Phase.TRAIN]
+    return RunDetail(
+        **run_summary(run, viewer).model_dump(),
+        seq=str(run.seq),
+        updated_at=run.updated_at or info.created_at,
+        plan=info.plan,
+        plan_digest=info.plan_digest,
+        public_validation=info.public_validation,
+        loss=last_value(run, "loss"),
+        auc=last_value(run, "auc"),
+        held_out=evaluations[-1] if evaluations else None,
+        evaluations=evaluations[-MAX_EVALUATIONS:],
+        median_round_ms=median(durations) if durations else None,
         sites_expected=list(closed.expected) if closed else [],
         sites_received=list(closed.received) if closed else [],
         model_digest=run.end.model_digest if run.end else None,
     )
 
 
-def _held_out(run: RunIndex) -> HeldOut | None:
-    evaluation = run.last_evaluation
-    if evaluation is None:
-        return None
+def _held_out(evaluation: HeldOutEvaluation) -> HeldOut:
     return HeldOut(
         round=evaluation.round,
         mechanism=evaluation.mechanism,
@@ -167,5 +218,6 @@ def _provenance(run: RunIndex, site: str, metric: str) -> str:
     return figures.provenance.get(metric, "public") if figures else "public"
 
 
-def _last(run: RunIndex, metric: str) -> float | None:
+def last_value(run: RunIndex, metric: str) -> float | None:
+    """The global model's last value of a metric."""
     return _column(run, GLOBAL, metric).last()

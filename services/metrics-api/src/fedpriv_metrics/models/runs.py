@@ -13,6 +13,15 @@ from fedpriv_common.records import EndCause, Estimate, PublicValidation, RunStat
 from fedpriv_metrics.models.answer import Answer
 
 
+class ClosestBudget(Answer):
+    """The site whose training records have used the largest share of their lifetime limit, when the run last heard."""
+
+    site: str
+    epsilon_spent: float
+    epsilon_limit: float
+    share: float = Field(description="of the limit; 1 when nothing is left")
+
+
 class RunSummary(Answer):
     """One line of the run list."""
 
@@ -31,6 +40,18 @@ class RunSummary(Answer):
     round: int = Field(description="last closed training round; 0 before the first")
     rounds: int = Field(description="training rounds planned")
     accuracy: float | None = Field(description="of the global model on the public validation set, last value")
+    accuracy_interval: tuple[float, float] | None = Field(
+        description="95 % Wilson interval over the public validation set's size"
+    )
+    held_out_accuracy: Estimate | None = Field(
+        description="of the last evaluation on held-out records, released under DP; its interval includes the noise"
+    )
+    epsilon_run: float | None = Field(
+        description="that this run cost a record at the site where it is largest: of the larger of its training "
+        "releases and its evaluations, which are of different records; null before any release"
+    )
+    closest_budget: ClosestBudget | None
+    duration_s: float | None = Field(description="from creation to the end, or to the last change")
 
 
 class RunPage(Answer):
@@ -61,12 +82,9 @@ class RunDetail(RunSummary):
     public_validation: PublicValidation | None
     loss: float | None
     auc: float | None
-    accuracy_interval: tuple[float, float] | None = Field(
-        description="95 % Wilson interval over the public validation set's size"
-    )
     held_out: HeldOut | None = Field(description="the last evaluation; null before the first")
+    evaluations: list[HeldOut] = Field(description="every evaluation by round; a plan has three at most")
     median_round_ms: float | None
-    duration_s: float | None = Field(description="from creation to the end, or to the last change")
     sites_expected: list[str] = Field(description="in the last closed round")
     sites_received: list[str] = Field(description="in the last closed round")
     model_digest: str | None

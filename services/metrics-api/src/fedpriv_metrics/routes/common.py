@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Request, Response
+from fastapi import HTTPException, Path, Query, Request, Response
 
 from fedpriv_common.records import RunId
 from fedpriv_metrics import __version__
@@ -24,7 +24,12 @@ OF_A_RUN: dict[int | str, dict[str, Any]] = PROBLEMS | {
     404: {"model": Problem, "description": "There is no such run, site or metric."}
 }
 
+#: Name and version of a data set, as contracts spell them.
+DATASET = r"^[a-z0-9][a-z0-9-]{0,62}@[a-zA-Z0-9.-]{1,20}$"
 RunPath = Annotated[RunId, Path(description="ULID of the run")]
+DatasetQuery = Annotated[
+    str | None, Query(pattern=DATASET, description="runs on this data set only; none: on every one")
+]
 
 
 def answer(request: Request, service: Service, question: Hashable, state: str, build: Callable[[], bytes]) -> Response:

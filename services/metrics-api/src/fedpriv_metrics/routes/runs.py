@@ -14,8 +14,9 @@ from fedpriv_metrics.models.runs import MetricSeries, RunDetail, RunPage
 from fedpriv_metrics.narration import run_log
 from fedpriv_metrics.objects import MAX_ROUND
 from fedpriv_metrics.privacy import run_privacy
-from fedpriv_metrics.routes.common import OF_A_RUN, PROBLEMS, RunPath, answer, find_run, require_loaded
+from fedpriv_metrics.routes.common import OF_A_RUN, PROBLEMS, DatasetQuery, RunPath, answer, find_run, require_loaded
 from fedpriv_metrics.service import ServiceDep
+from fedpriv_metrics.viewer import ViewerDep
 
 router = APIRouter(tags=["runs"])
 
@@ -27,24 +28,31 @@ RoundQuery = Annotated[int, Query(ge=0, le=MAX_ROUND)]
 async def list_runs(
     request: Request,
     service: ServiceDep,
+    viewer: ViewerDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[RunId | None, Query(description="`next_cursor` of the page before")] = None,
     state: Annotated[RunState | None, Query()] = None,
+    dataset: DatasetQuery = None,
 ) -> Response:
     """Runs, newest first."""
     require_loaded(service)
 
     def build() -> bytes:
-        return run_page(service.index, limit, cursor, state).model_dump_json().encode()
+        return run_page(service.index, limit, cursor, state, dataset, viewer).model_dump_json().encode()
 
-    return answer(request, service, ("runs", limit, cursor, state), str(service.index.seq), build)
+    question = ("runs", viewer.scope, limit, cursor, state, dataset)
+    return answer(request, service, question, str(service.index.seq), build)
 
 
 @router.get("/v1/runs/{run_id}", response_model=RunDetail, responses=OF_A_RUN)
-async def get_run(request: Request, service: ServiceDep, run_id: RunPath) -> Response:
+async def get_run(request: Request, service: ServiceDep, viewer: ViewerDep, run_id: RunPath) -> Response:
     """A run with its plan and its last figures."""
     run = find_run(service, run_id)
-    return answer(request, service, ("run", run_id), str(run.seq), lambda: run_detail(run).model_dump_json().encode())
+
+    def build() -> bytes:
+        return run_detail(run, viewer).model_dump_json().encode()
+
+    return answer(request, service, ("run", run_id, viewer.scope), str(run.seq), build)
 
 
 @router.get("/v1/runs/{run_id}/metrics/{name}", response_model=MetricSeries, responses=OF_A_RUN)
