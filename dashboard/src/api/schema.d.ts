@@ -85,6 +85,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/frontier": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Frontier
+         * @description What each run cost a record and what its model is worth, and which runs no other beats in both.
+         */
+        get: operations["get_frontier"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs": {
         parameters: {
             query?: never;
@@ -210,6 +230,23 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * ClosestBudget
+         * @description The site whose training records have used the largest share of their lifetime limit, when the run last heard.
+         */
+        ClosestBudget: {
+            /** Epsilon Limit */
+            epsilon_limit: number;
+            /** Epsilon Spent */
+            epsilon_spent: number;
+            /**
+             * Share
+             * @description of the limit; 1 when nothing is left
+             */
+            share: number;
+            /** Site */
+            site: string;
+        };
+        /**
          * EndCause
          * @description Why a run ended.
          * @enum {string}
@@ -251,6 +288,140 @@ export interface components {
              * @constant
              */
             mechanism: "geometric";
+        };
+        /**
+         * Frontier
+         * @description Runs that compare: same data contract, δ, adjacency and unit, and evaluated on the same records.
+         */
+        Frontier: {
+            /** Adjacency */
+            adjacency: string;
+            /** Contract Digest */
+            contract_digest: string;
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
+            /**
+             * Provenance
+             * @description public: on the public validation set; dp: on the sites' held-out records, noise included
+             * @enum {string}
+             */
+            provenance: "public" | "dp";
+            public_validation: components["schemas"]["PublicValidation"] | null;
+            /**
+             * Runs
+             * @description newest first
+             */
+            runs: components["schemas"]["FrontierRun"][];
+            /** Unit */
+            unit: string;
+        };
+        /**
+         * FrontierRun
+         * @description One run as a point: what it cost a record, and what the model of its last round is worth.
+         */
+        FrontierRun: {
+            closest_budget: components["schemas"]["ClosestBudget"] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Epsilon Run
+             * @description at the site where it is largest; null before any release
+             */
+            epsilon_run: number | null;
+            /** Epsilon Target */
+            epsilon_target: number;
+            /** @description the same metric on the sites' held-out records, released under DP; its interval includes the noise */
+            held_out: components["schemas"]["Estimate"] | null;
+            /**
+             * High
+             * @description of the value's 95 % interval; null where none is known
+             */
+            high: number | null;
+            /**
+             * Low
+             * @description of the value's 95 % interval; null where none is known
+             */
+            low: number | null;
+            /**
+             * Missing
+             * @description why there is no value: no round has closed, the evaluation is still to come, or it was not released because it would cost privacy
+             */
+            missing: ("no_round" | "not_evaluated" | "not_released") | null;
+            /** Name */
+            name: string;
+            /**
+             * Noise Multiplier
+             * @description σ of a training step
+             */
+            noise_multiplier: number;
+            /**
+             * Pareto
+             * @description no other run of this frontier has a lower or equal epsilon and an equal or better value, one of them strictly; false for a run without value or epsilon
+             */
+            pareto: boolean;
+            /** Recipe */
+            recipe: string;
+            /**
+             * Round
+             * @description last closed training round; 0 before the first
+             */
+            round: number;
+            /**
+             * Rounds
+             * @description training rounds planned
+             */
+            rounds: number;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Sample Rate
+             * @description q of a training step
+             */
+            sample_rate: number;
+            /**
+             * Sites
+             * @description sites planned
+             */
+            sites: number;
+            state: components["schemas"]["RunState"];
+            /**
+             * Value
+             * @description of the metric, last released value; null for `missing`'s reason
+             */
+            value: number | null;
+        };
+        /**
+         * Frontiers
+         * @description A frontier for each group of runs that compare, the one with the newest run first.
+         */
+        Frontiers: {
+            /**
+             * Better
+             * @enum {string}
+             */
+            better: "higher" | "lower";
+            /** Frontiers */
+            frontiers: components["schemas"]["Frontier"][];
+            /**
+             * Metric
+             * @enum {string}
+             */
+            metric: "accuracy" | "auc" | "loss";
+            /**
+             * Seq
+             * @description id of the bucket's state; changes with every object
+             */
+            seq: string;
+            /**
+             * Truncated
+             * @description true when older runs were left out
+             */
+            truncated: boolean;
         };
         /**
          * HeldOut
@@ -541,6 +712,7 @@ export interface components {
             auc: number | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
+            closest_budget: components["schemas"]["ClosestBudget"] | null;
             /** @description of a failed run: its entry in the error reference */
             code: components["schemas"]["ErrorCode"] | null;
             /**
@@ -559,10 +731,22 @@ export interface components {
             duration_s: number | null;
             /** Ended At */
             ended_at: string | null;
+            /**
+             * Epsilon Run
+             * @description that this run cost a record at the site where it is largest: of the larger of its training releases and its evaluations, which are of different records; null before any release
+             */
+            epsilon_run: number | null;
             /** Epsilon Target */
             epsilon_target: number;
+            /**
+             * Evaluations
+             * @description every evaluation by round; a plan has three at most
+             */
+            evaluations: components["schemas"]["HeldOut"][];
             /** @description the last evaluation; null before the first */
             held_out: components["schemas"]["HeldOut"] | null;
+            /** @description of the last evaluation on held-out records, released under DP; its interval includes the noise */
+            held_out_accuracy: components["schemas"]["Estimate"] | null;
             /** Loss */
             loss: number | null;
             /** Median Round Ms */
@@ -684,8 +868,17 @@ export interface components {
              * @description of the global model on the public validation set, last value
              */
             accuracy: number | null;
+            /**
+             * Accuracy Interval
+             * @description 95 % Wilson interval over the public validation set's size
+             */
+            accuracy_interval: [
+                number,
+                number
+            ] | null;
             /** @description why the run ended; null while it is active */
             cause: components["schemas"]["EndCause"] | null;
+            closest_budget: components["schemas"]["ClosestBudget"] | null;
             /** @description of a failed run: its entry in the error reference */
             code: components["schemas"]["ErrorCode"] | null;
             /**
@@ -697,10 +890,22 @@ export interface components {
             dataset: string;
             /** Delta */
             delta: number;
+            /**
+             * Duration S
+             * @description from creation to the end, or to the last change
+             */
+            duration_s: number | null;
             /** Ended At */
             ended_at: string | null;
+            /**
+             * Epsilon Run
+             * @description that this run cost a record at the site where it is largest: of the larger of its training releases and its evaluations, which are of different records; null before any release
+             */
+            epsilon_run: number | null;
             /** Epsilon Target */
             epsilon_target: number;
+            /** @description of the last evaluation on held-out records, released under DP; its interval includes the noise */
+            held_out_accuracy: components["schemas"]["Estimate"] | null;
             /** Name */
             name: string;
             /** Recipe */
@@ -1052,6 +1257,75 @@ export interface operations {
             };
         };
     };
+    get_frontier: {
+        parameters: {
+            query?: {
+                metric?: "accuracy" | "auc" | "loss";
+                /** @description runs on this data set only; none: on every one */
+                dataset?: string | null;
+                /** @description newest runs that are looked at */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Frontiers"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_runs: {
         parameters: {
             query?: {
@@ -1059,6 +1333,8 @@ export interface operations {
                 /** @description `next_cursor` of the page before */
                 cursor?: string | null;
                 state?: components["schemas"]["RunState"] | null;
+                /** @description runs on this data set only; none: on every one */
+                dataset?: string | null;
             };
             header?: never;
             path?: never;

@@ -17,3 +17,7 @@ export type Plan = Schemas["Plan"];
 export type Release = Schemas["Release"];
 export type Problem = Schemas["Problem"];
 export type Readiness = Schemas["Readiness"];
+export type Frontiers = Schemas["Frontiers"];
+export type Frontier = Schemas["Frontier"];
+export type FrontierRun = Schemas["FrontierRun"];
+export type HeldOut = Schemas["HeldOut"];
