@@ -55,6 +55,8 @@ class Script:
     sites: Sequence[str] = ("site-1", "site-2", "site-3")
     #: Runs of the same plan that each site's ledger already holds.
     earlier_runs: Mapping[str, int] = field(default_factory=lambda: {"site-1": 1, "site-2": 4})
+    #: Releases of other kinds that it holds, before those.
+    history: Mapping[str, Sequence[GaussianEvent]] = field(default_factory=dict)
     epsilon_limit: float = 8.0
     #: Sites that decline the plan.
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
@@ -73,9 +75,10 @@ class Script:
     def facts(self, site: str, rounds: int) -> SiteFacts:
         """What `site` says of its budget once it has released in `rounds` rounds, the centring round first."""
         plan, earlier = self.plan(), self.earlier_runs.get(site, 0)
-        history = plan.events() * earlier
-        run = _events(plan, rounds)
-        seq = earlier * (plan.rounds + 3) + rounds
+        before = tuple(self.history.get(site, ()))
+        history = before + plan.events() * earlier
+        run = charged(plan, rounds)
+        seq = sum(event.steps for event in before) + earlier * (plan.rounds + 3) + rounds
         return SiteFacts(
             dataset=plan.dataset,
             epsilon_run=_epsilon(run, plan.delta),
@@ -255,7 +258,7 @@ def _plan(settings: RunSettings) -> Plan:
     return make_plan(settings, CONTRACT)
 
 
-def _events(plan: Plan, rounds: int) -> tuple[GaussianEvent, ...]:
+def charged(plan: Plan, rounds: int) -> tuple[GaussianEvent, ...]:
     """What the first `rounds` rounds of a run charge."""
     if rounds == 0:
         return ()

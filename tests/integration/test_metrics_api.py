@@ -299,3 +299,23 @@ def test_memory_stays_within_its_line(shared: tuple[Api, str, ObjectStore]) -> N
     for resource in RESOURCES:
         api.json(f"/v1/runs/{run_id}{resource}")
     assert api.resident_mb() <= 120
+
+
+def test_the_ledger_and_the_sites_are_answered_over_all_runs(shared: tuple[Api, str, ObjectStore]) -> None:
+    api, run_id, _ = shared
+    privacy = {site["site"]: site for site in api.json(f"/v1/runs/{run_id}/privacy")["sites"]}
+    page = api.json("/v1/privacy/ledger?limit=2")
+    accounts = page["accounts"] + api.json(f"/v1/privacy/ledger?cursor={page['next_cursor']}")["accounts"]
+    assert {account["site"]: account["epsilon_spent"] for account in accounts} == {
+        name: site["epsilon_spent"][-1] for name, site in privacy.items()
+    }
+    charges = api.json("/v1/privacy/ledger/charges?site=site-2")["charges"]
+    assert [(charge["run_id"], charge["rounds"]) for charge in charges] == [(run_id, 14)]
+    assert [site["site"] for site in api.json("/v1/sites")["sites"]] == sorted(privacy)
+    assert api.json("/v1/sites/site-2")["accounts"] == accounts[1:2]
+    assert api.get("/v1/sites/site-9").status_code == 404
+    for path in ("/v1/privacy/ledger", "/v1/privacy/ledger/charges", "/v1/sites", "/v1/sites/site-1"):
+        etag = api.get(path).headers["etag"]
+        assert api.get(path, **{"If-None-Match": etag}).status_code == 304
+    for wrong in ("?limit=0", "?limit=201", "?cursor=x", "?site=UP", "?points=1"):
+        assert api.get(f"/v1/privacy/ledger{wrong}").status_code == 422

@@ -105,6 +105,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/privacy/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Ledger
+         * @description What every data set has cost over all runs, and how much its site's limit still allows.
+         */
+        get: operations["get_ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/privacy/ledger/charges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Charges
+         * @description What each run cost each site, newest first.
+         */
+        get: operations["list_charges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs": {
         parameters: {
             query?: never;
@@ -225,10 +265,292 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Sites
+         * @description Every site that a run has named, by name, and how it stands.
+         */
+        get: operations["list_sites"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sites/{site}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Site
+         * @description A site with its budgets, its newest runs and what was told of it.
+         */
+        get: operations["get_site"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Account
+         * @description The budget of one data set at one site over its whole life, as the site told it; null where it told nothing.
+         *
+         *     `epsilon_spent` is composed at the site from its ledger, which also holds what this hub has not seen: releases in
+         *     runs of other hubs, and ones whose reply was late. It is no sum of the charges that are listed.
+         */
+        Account: {
+            /** Adjacency */
+            adjacency: string | null;
+            /**
+             * Code
+             * @description the refusal with which the site met the newest run, if it did
+             */
+            code: string | null;
+            /** Dataset */
+            dataset: string;
+            /**
+             * Declined
+             * @description runs whose plan it refused, at no cost
+             */
+            declined: number;
+            /** Delta */
+            delta: number | null;
+            /**
+             * Epsilon Before
+             * @description what had been spent when the site joined its first run here
+             */
+            epsilon_before: number | null;
+            /**
+             * Epsilon Held Out
+             * @description pure epsilon of every evaluation on the held-out records, which are in no training release
+             */
+            epsilon_held_out: number | null;
+            /**
+             * Epsilon Limit
+             * @description the site's own, over the data set's whole life
+             */
+            epsilon_limit: number | null;
+            /**
+             * Epsilon Planned
+             * @description the same when the active run has ended as planned, if one is
+             */
+            epsilon_planned: number | null;
+            /**
+             * Epsilon Remaining
+             * @description limit less spent; what fits composes, so it is more than that
+             */
+            epsilon_remaining: number | null;
+            /**
+             * Epsilon Spent
+             * @description of every release ever charged to the training records
+             */
+            epsilon_spent: number | null;
+            /**
+             * First At
+             * Format: date-time
+             */
+            first_at: string;
+            /** First Run */
+            first_run: string;
+            history: components["schemas"]["BudgetHistory"];
+            /**
+             * Last At
+             * Format: date-time
+             */
+            last_at: string;
+            /** Last Run */
+            last_run: string;
+            /** Ledger Head */
+            ledger_head: string | null;
+            /** Ledger Seq */
+            ledger_seq: number | null;
+            /**
+             * Policies
+             * @description newest first, at most 20
+             */
+            policies: components["schemas"]["BudgetPolicy"][];
+            /**
+             * Runs
+             * @description runs that it joined
+             */
+            runs: number;
+            /**
+             * Runs Left
+             * @description further runs like `last_run` that the limit allows; null: being counted
+             */
+            runs_left: number | null;
+            /** Site */
+            site: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "within_budget" | "near_limit" | "at_limit" | "refused" | "unknown";
+            /** Told At */
+            told_at: string | null;
+            /** Unit */
+            unit: string | null;
+            /**
+             * Unlisted
+             * @description runs before which more had been spent than their predecessors here had told: late replies, or runs of another hub
+             */
+            unlisted: number;
+        };
+        /**
+         * BudgetHistory
+         * @description Columns: the lifetime's epsilon that the site told, at admission and at the end of its part in each run.
+         */
+        BudgetHistory: {
+            /** At */
+            at: string[];
+            /** Epsilon Spent */
+            epsilon_spent: number[];
+            /** Run Ids */
+            run_ids: string[];
+            /**
+             * Sampled
+             * @description true when some points were left out; the last one never is
+             */
+            sampled: boolean;
+        };
+        /**
+         * BudgetPolicy
+         * @description What a site's policy said of its budget, from a moment on.
+         */
+        BudgetPolicy: {
+            /** Delta */
+            delta: number;
+            /** Epsilon Limit */
+            epsilon_limit: number;
+            /**
+             * Policy Digest
+             * @description of the whole policy: it changes with any line of it
+             */
+            policy_digest: string;
+            /**
+             * Since
+             * Format: date-time
+             * @description when the site first told this; it may have held before
+             */
+            since: string;
+        };
+        /**
+         * Charge
+         * @description What one run cost one site.
+         */
+        Charge: {
+            /**
+             * At
+             * Format: date-time
+             * @description when the site answered the plan, or else when the run was made
+             */
+            at: string;
+            /**
+             * Code
+             * @description the refusal of the plan, or of a later round; a refusal costs nothing
+             */
+            code: string | null;
+            /** Dataset */
+            dataset: string;
+            /**
+             * Delta
+             * @description at which the epsilons of the training records are told
+             */
+            delta: number | null;
+            /**
+             * Epsilon After
+             * @description of every release ever charged after the run's last one
+             */
+            epsilon_after: number | null;
+            /**
+             * Epsilon Before
+             * @description of every release ever charged when the site joined
+             */
+            epsilon_before: number | null;
+            /**
+             * Epsilon Evaluations
+             * @description pure epsilon of those
+             */
+            epsilon_evaluations: number;
+            /**
+             * Epsilon Run
+             * @description of this run's releases alone; 0 where the plan was declined
+             */
+            epsilon_run: number | null;
+            /**
+             * Evaluations
+             * @description releases on held-out records
+             */
+            evaluations: number;
+            /**
+             * Late
+             * @description replies that were discarded because their round had closed; they stay charged
+             */
+            late: number;
+            /** Ledger Head */
+            ledger_head: string | null;
+            /** Ledger Seq */
+            ledger_seq: number | null;
+            /**
+             * Missed
+             * @description closed rounds in which it was asked and said nothing
+             */
+            missed: number;
+            /** Name */
+            name: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "joined" | "declined" | "waiting";
+            /** Policy Digest */
+            policy_digest: string | null;
+            /**
+             * Rounds
+             * @description rounds in which a release reached the hub, centring included
+             */
+            rounds: number;
+            /** Run Id */
+            run_id: string;
+            /** Site */
+            site: string;
+            state: components["schemas"]["RunState"];
+            /**
+             * Unlisted
+             * @description more had been spent before than the runs before it told
+             */
+            unlisted: boolean;
+        };
+        /**
+         * ChargePage
+         * @description Charges, newest run first, then by site.
+         */
+        ChargePage: {
+            /** Charges */
+            charges: components["schemas"]["Charge"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Seq */
+            seq: string;
+        };
         /**
          * ClosestBudget
          * @description The site whose training records have used the largest share of their lifetime limit, when the run last heard.
@@ -454,6 +776,18 @@ export interface components {
              * @description that released their counts
              */
             sites: string[];
+        };
+        /**
+         * LedgerPage
+         * @description Accounts by site and data set.
+         */
+        LedgerPage: {
+            /** Accounts */
+            accounts: components["schemas"]["Account"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Seq */
+            seq: string;
         };
         /**
          * LogEntry
@@ -970,6 +1304,139 @@ export interface components {
             values: (number | null)[];
         };
         /**
+         * SiteDetail
+         * @description One site with its budgets, its newest runs and what was told of it.
+         */
+        SiteDetail: {
+            /** Accounts */
+            accounts: components["schemas"]["Account"][];
+            /**
+             * Bad
+             * @description replies that the plan does not foresee
+             */
+            bad: number;
+            /**
+             * Budget
+             * @description of the data set that stands worst
+             * @enum {string}
+             */
+            budget: "within_budget" | "near_limit" | "at_limit" | "refused" | "unknown";
+            /**
+             * Charges
+             * @description of its newest runs, newest first; /v1/privacy/ledger/charges has all
+             */
+            charges: components["schemas"]["Charge"][];
+            /**
+             * Code
+             * @description the refusal with which it met that run
+             */
+            code: string | null;
+            /** Datasets */
+            datasets: string[];
+            /**
+             * Declined
+             * @description runs
+             */
+            declined: number;
+            /**
+             * Entries
+             * @description what was told of it in those runs, newest first
+             */
+            entries: components["schemas"]["SiteEntry"][];
+            /**
+             * Joined
+             * @description runs
+             */
+            joined: number;
+            /**
+             * Last Heard
+             * @description when the hub last had anything from it
+             */
+            last_heard: string | null;
+            /**
+             * Late
+             * @description replies that came after their round had closed
+             */
+            late: number;
+            /**
+             * Missed
+             * @description closed rounds in which it was asked and said nothing
+             */
+            missed: number;
+            /**
+             * Rounds
+             * @description rounds in which a release reached the hub
+             */
+            rounds: number;
+            /** Run Active */
+            run_active: boolean;
+            /**
+             * Run Id
+             * @description its newest run, which the standing is of
+             */
+            run_id: string;
+            /** Seq */
+            seq: string;
+            /**
+             * Since
+             * @description of offline and awaiting_approval
+             */
+            since: string | null;
+            /** Site */
+            site: string;
+            /**
+             * Standing
+             * @description in its newest run: in_run, offline, awaiting_approval, not_joined, declined; idle when that has ended in order
+             * @enum {string}
+             */
+            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle";
+            /**
+             * Stock
+             * @description it runs a node without a ledger, which takes no part
+             */
+            stock: boolean;
+        };
+        /**
+         * SiteEntry
+         * @description Something that was told of a site in a run.
+         */
+        SiteEntry: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "ok" | "info" | "warning" | "problem";
+            /** Round */
+            round: number | null;
+            /** Run Id */
+            run_id: string;
+            /** Site */
+            site: string | null;
+            /** Text */
+            text: string;
+        };
+        /**
+         * SitePage
+         * @description Sites by name.
+         */
+        SitePage: {
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Seq */
+            seq: string;
+            /** Sites */
+            sites: components["schemas"]["SiteSummary"][];
+        };
+        /**
          * SitePrivacy
          * @description A site's budget for the run's data set. `rounds`, `epsilon_run` and `epsilon_spent` are columns.
          */
@@ -1016,6 +1483,85 @@ export interface components {
              * @enum {string}
              */
             status: "within_budget" | "near_limit" | "at_limit" | "refused" | "offline" | "waiting";
+        };
+        /**
+         * SiteSummary
+         * @description A site over all runs of this hub.
+         */
+        SiteSummary: {
+            /**
+             * Bad
+             * @description replies that the plan does not foresee
+             */
+            bad: number;
+            /**
+             * Budget
+             * @description of the data set that stands worst
+             * @enum {string}
+             */
+            budget: "within_budget" | "near_limit" | "at_limit" | "refused" | "unknown";
+            /**
+             * Code
+             * @description the refusal with which it met that run
+             */
+            code: string | null;
+            /** Datasets */
+            datasets: string[];
+            /**
+             * Declined
+             * @description runs
+             */
+            declined: number;
+            /**
+             * Joined
+             * @description runs
+             */
+            joined: number;
+            /**
+             * Last Heard
+             * @description when the hub last had anything from it
+             */
+            last_heard: string | null;
+            /**
+             * Late
+             * @description replies that came after their round had closed
+             */
+            late: number;
+            /**
+             * Missed
+             * @description closed rounds in which it was asked and said nothing
+             */
+            missed: number;
+            /**
+             * Rounds
+             * @description rounds in which a release reached the hub
+             */
+            rounds: number;
+            /** Run Active */
+            run_active: boolean;
+            /**
+             * Run Id
+             * @description its newest run, which the standing is of
+             */
+            run_id: string;
+            /**
+             * Since
+             * @description of offline and awaiting_approval
+             */
+            since: string | null;
+            /** Site */
+            site: string;
+            /**
+             * Standing
+             * @description in its newest run: in_run, offline, awaiting_approval, not_joined, declined; idle when that has ended in order
+             * @enum {string}
+             */
+            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle";
+            /**
+             * Stock
+             * @description it runs a node without a ledger, which takes no part
+             */
+            stock: boolean;
         };
         /**
          * StreamEvent
@@ -1279,6 +1825,150 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Frontiers"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_ledger: {
+        parameters: {
+            query?: {
+                /** @description none: every site */
+                site?: string | null;
+                /** @description name and version, as `wdbc@1`; none: all */
+                dataset?: string | null;
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                /** @description most points of each history */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerPage"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_charges: {
+        parameters: {
+            query?: {
+                /** @description none: every site */
+                site?: string | null;
+                /** @description name and version, as `wdbc@1`; none: all */
+                dataset?: string | null;
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChargePage"];
                 };
             };
             /** @description The answer that `If-None-Match` names still holds. */
@@ -1738,6 +2428,148 @@ export interface operations {
                 content?: never;
             };
             /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sites: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SitePage"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_site: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description its name */
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteDetail"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No run names this site, or you may not see it. */
             404: {
                 headers: {
                     [name: string]: unknown;

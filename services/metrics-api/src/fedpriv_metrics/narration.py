@@ -55,6 +55,14 @@ def run_log(run: RunIndex, limit: int) -> RunLog:
     return RunLog(run_id=run.run_id, seq=str(run.seq), entries=entries[:limit])
 
 
+def site_entries(run: RunIndex, site: str) -> list[LogEntry]:
+    """What the log tells of one site and of no other."""
+    entries = [_event(entry) for entry in run.events.values() if entry.site == site]
+    if site in run.admissions:
+        entries.append(_admitted(run.admissions[site]))
+    return entries
+
+
 def _begun(info: RunInfo) -> LogEntry:
     plan = info.plan
     text = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from fedpriv_common.errors import Refusal
 from fedpriv_common.records import EventKind
@@ -53,7 +54,7 @@ def status(run: RunIndex, site: str) -> SiteStatus:
     admission = run.admissions.get(site)
     if (admission and admission.code != OK) or code not in (None, Refusal.BUDGET_EXHAUSTED):
         return "refused"
-    if code is None and _is_offline(run, site):
+    if code is None and silent_since(run, site):
         return "offline"
     if code is not None or (facts and facts.epsilon_spent >= facts.epsilon_limit):
         return "at_limit"
@@ -62,16 +63,26 @@ def status(run: RunIndex, site: str) -> SiteStatus:
     return "within_budget" if admission else "waiting"
 
 
-def _is_offline(run: RunIndex, site: str) -> bool:
-    closed, figures = run.last_round, run.figures.get(site)
+def silent_since(run: RunIndex, site: str) -> datetime | None:
+    """Since when the site has not been heard of, as far as this run tells: it went, or missed the last rounds."""
+    figures, closed = run.figures.get(site), run.last_round
+    missed = None
     if closed and site in closed.expected and site not in closed.received:
-        return True
+        # The rounds before that, as far as they were missed too.
+        missed = closed.closed_at
+        for number in range(closed.round - 1, -1, -1):
+            before = run.rounds.get(number)
+            if before is None or site not in before.expected or site in before.received:
+                break
+            missed = before.closed_at
     told = [event for event in run.events.values() if event.site == site]
     gone = max((event.at for event in told if event.kind is EventKind.SITE_OFFLINE), default=None)
     heard = [event.at for event in told if event.kind is EventKind.SITE_BACK]
     if figures and figures.last_reply:
         heard.append(figures.last_reply)
-    return gone is not None and all(at < gone for at in heard)
+    if gone is not None and any(at >= gone for at in heard):
+        gone = None
+    return min((at for at in (missed, gone) if at is not None), default=None)
 
 
 def _site(run: RunIndex, site: str, forecast: Forecast) -> SitePrivacy:

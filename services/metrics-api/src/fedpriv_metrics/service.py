@@ -10,6 +10,7 @@ from fedpriv_metrics.cache import ByteCache
 from fedpriv_metrics.follow import Follower
 from fedpriv_metrics.forecast import Forecaster
 from fedpriv_metrics.index import Index
+from fedpriv_metrics.parts import Parts
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.stream import Streams
 from fedpriv_metrics.tail import Tail
@@ -23,6 +24,7 @@ class Service:
         self.index = Index()
         self.cache = ByteCache()
         self.forecaster = Forecaster()
+        self.parts = Parts(self.index)
         self.streams = Streams(figures.streams)
         self.follower = Follower(tail, self.index, figures, poll_s)
 

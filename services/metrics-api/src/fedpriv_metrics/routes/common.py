@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Path, Query, Request, Response
 
+from fedpriv_common.plan import Plan
 from fedpriv_common.records import RunId
 from fedpriv_metrics import __version__
+from fedpriv_metrics.answers import known
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.models.problem import Problem
 from fedpriv_metrics.service import Service
@@ -55,3 +57,16 @@ def find_run(service: Service, run_id: str) -> RunIndex:
         require_loaded(service)
         raise HTTPException(404, f"There is no run {run_id}.")
     return run
+
+
+def plan_of(service: Service, run_id: str) -> Plan:
+    """The plan of a run that is known."""
+    run = service.index.run(run_id)
+    if run is None:
+        raise LookupError(f"run {run_id} is not known")
+    return known(run).plan
+
+
+def state_with_forecasts(service: Service) -> str:
+    """The state of answers over all runs that hold forecasts: slow ones complete them without an object having come."""
+    return f"{service.index.seq}.{service.forecaster.revision}"

@@ -1,0 +1,65 @@
+"""The sites: who takes part, and how each stands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+
+from fedpriv_common.records import SiteName
+from fedpriv_metrics.ledger import Scope
+from fedpriv_metrics.models.problem import Problem
+from fedpriv_metrics.models.sites import SiteDetail, SitePage
+from fedpriv_metrics.routes.common import PROBLEMS, answer, plan_of, require_loaded, state_with_forecasts
+from fedpriv_metrics.service import ServiceDep
+from fedpriv_metrics.sites import site_detail, site_page
+from fedpriv_metrics.viewer import ViewerDep
+
+router = APIRouter(tags=["sites"])
+
+
+@router.get("/v1/sites", response_model=SitePage, responses=PROBLEMS)
+async def list_sites(
+    request: Request,
+    service: ServiceDep,
+    viewer: ViewerDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[SiteName | None, Query(description="`next_cursor` of the page before")] = None,
+) -> Response:
+    """Every site that a run has named, by name, and how it stands."""
+    require_loaded(service)
+
+    def build() -> bytes:
+        page = site_page(str(service.index.seq), service.parts.all(), viewer, limit=limit, cursor=cursor)
+        return page.model_dump_json().encode()
+
+    return answer(request, service, ("sites", viewer.scope, limit, cursor), str(service.index.seq), build)
+
+
+@router.get(
+    "/v1/sites/{site}",
+    response_model=SiteDetail,
+    responses=PROBLEMS | {404: {"model": Problem, "description": "No run names this site, or you may not see it."}},
+)
+async def get_site(
+    request: Request, service: ServiceDep, viewer: ViewerDep, site: Annotated[SiteName, Path(description="its name")]
+) -> Response:
+    """A site with its budgets, its newest runs and what was told of it."""
+    require_loaded(service)
+    scope, parts = Scope(viewer, site), service.parts.all()
+    # Whether it is there is not told to who may not see it.
+    if not any(scope.holds(part) for part in parts):
+        raise HTTPException(404, f"No run names a site {site}, or you may not see it.")
+
+    def build() -> bytes:
+        detail = site_detail(
+            str(service.index.seq),
+            service.index,
+            parts,
+            scope,
+            lambda run_id: plan_of(service, run_id),
+            service.forecaster.runs_left,
+        )
+        return detail.model_dump_json().encode()
+
+    return answer(request, service, ("site", scope.key), state_with_forecasts(service), build)
