@@ -13,11 +13,11 @@ from fedpriv_metrics.forecast import Question
 from fedpriv_metrics.models.ledger import (
     Account,
     AccountStatus,
+    BudgetHistory,
+    BudgetPolicy,
     Charge,
     ChargePage,
-    BudgetHistory,
     LedgerPage,
-    BudgetPolicy,
 )
 from fedpriv_metrics.parts import Part
 from fedpriv_metrics.privacy import NEAR, Forecast
