@@ -416,18 +416,34 @@ export interface components {
         };
         /**
          * BudgetHistory
-         * @description Columns: the lifetime's epsilon that the site told, at admission and at the end of its part in each run.
+         * @description Columns over the runs that a site joined, oldest first: what it told at admission, and last of all in each.
          */
         BudgetHistory: {
-            /** At */
+            /**
+             * At
+             * @description when it told `epsilon_after`
+             */
             at: string[];
-            /** Epsilon Spent */
-            epsilon_spent: number[];
+            /**
+             * Epsilon After
+             * @description the same after its last release in the run
+             */
+            epsilon_after: number[];
+            /**
+             * Epsilon Before
+             * @description of every release ever charged, when it joined
+             */
+            epsilon_before: number[];
+            /**
+             * Epsilon Run
+             * @description of the run's releases alone
+             */
+            epsilon_run: number[];
             /** Run Ids */
             run_ids: string[];
             /**
              * Sampled
-             * @description true when some points were left out; the last one never is
+             * @description true when some runs were left out; the first and the last never are
              */
             sampled: boolean;
         };
@@ -548,6 +564,8 @@ export interface components {
             charges: components["schemas"]["Charge"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /** Only Site */
+            only_site: string | null;
             /** Seq */
             seq: string;
         };
@@ -786,6 +804,11 @@ export interface components {
             accounts: components["schemas"]["Account"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /**
+             * Only Site
+             * @description the one site whose accounts you may see; null: you see every site's
+             */
+            only_site: string | null;
             /** Seq */
             seq: string;
         };
@@ -1431,6 +1454,11 @@ export interface components {
         SitePage: {
             /** Next Cursor */
             next_cursor: string | null;
+            /**
+             * Only Site
+             * @description the one site that you may see; null: you see every site
+             */
+            only_site: string | null;
             /** Seq */
             seq: string;
             /** Sites */

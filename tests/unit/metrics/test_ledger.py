@@ -115,7 +115,7 @@ def test_spent_is_the_composition_of_every_run_and_no_sum(book: Book) -> None:
     one = epsilon(Script().plan().events(), Script().plan().delta)
     assert account.epsilon_spent == charges[0].epsilon_after == book.spent("site-1")
     assert [charge.run_id for charge in charges] == runs[::-1]
-    assert [charge.epsilon_run for charge in charges] == [one] * 3
+    assert [charge.epsilon_run for charge in charges] == account.history.epsilon_run == [one] * 3
     assert account.epsilon_spent < 3 * one
     assert [charge.epsilon_before for charge in charges[:-1]] == [charge.epsilon_after for charge in charges[1:]]
     assert (charges[-1].epsilon_before, account.epsilon_before, account.unlisted) == (0, 0, 0)
@@ -154,9 +154,8 @@ def test_releases_that_never_reached_this_hub_show_as_a_step_between_runs(book: 
     book.run()
     assert [charge.unlisted for charge in book.charges("site-1")] == [True, False]
     assert (book.account("site-1").unlisted, book.account("site-2").unlisted) == (1, 0)
-    told = book.account("site-1").history.epsilon_spent
-    assert told == sorted(told)
-    assert told[2] > told[1]
+    history = book.account("site-1").history
+    assert history.epsilon_before[1] > history.epsilon_after[0]
 
 
 def test_an_active_run_counts_as_planned_and_the_runs_left_come_after_it(book: Book) -> None:
@@ -230,7 +229,7 @@ def test_a_history_is_thinned_and_keeps_its_ends(book: Book) -> None:
         book.run()
     whole = book.account("site-1").history
     (thin,) = book.page(Scope(Viewer(), "site-1"), points=3).accounts
-    assert (len(whole.at), whole.sampled, len(thin.history.at), thin.history.sampled) == (8, False, 3, True)
+    assert (len(whole.at), whole.sampled, len(thin.history.at), thin.history.sampled) == (4, False, 3, True)
     assert (thin.history.at[0], thin.history.at[-1]) == (whole.at[0], whole.at[-1])
 
 

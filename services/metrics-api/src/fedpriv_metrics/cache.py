@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
+#: What keeping an answer takes besides its bytes; many questions have answers of a few bytes.
+_OVERHEAD = 600
+
 
 class ByteCache:
     """The latest answers, bounded in bytes. One answer per question: an older state's is of no use to anybody."""
@@ -22,11 +25,11 @@ class ByteCache:
             return held[1]
         answer = build()
         if held is not None:
-            self._size -= len(held[1])
+            self._size -= len(held[1]) + _OVERHEAD
         self._held[question] = (state, answer)
         self._held.move_to_end(question)
-        self._size += len(answer)
+        self._size += len(answer) + _OVERHEAD
         while self._size > self._most and len(self._held) > 1:
             _, (_, dropped) = self._held.popitem(last=False)
-            self._size -= len(dropped)
+            self._size -= len(dropped) + _OVERHEAD
         return answer

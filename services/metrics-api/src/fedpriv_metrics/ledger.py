@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Plan
@@ -84,7 +83,12 @@ def ledger_page(
     names = sorted(name for name in books if cursor is None or name > _split(cursor))
     shown = names[:limit]
     accounts = [_account(site, dataset, books[site, dataset], plan_of, forecast, points) for site, dataset in shown]
-    return LedgerPage(seq=seq, accounts=accounts, next_cursor="/".join(shown[-1]) if len(names) > limit else None)
+    return LedgerPage(
+        seq=seq,
+        only_site=scope.viewer.site,
+        accounts=accounts,
+        next_cursor="/".join(shown[-1]) if len(names) > limit else None,
+    )
 
 
 def charge_page(seq: str, parts: Sequence[Part], scope: Scope, *, limit: int, cursor: str | None) -> ChargePage:
@@ -99,7 +103,7 @@ def charge_page(seq: str, parts: Sequence[Part], scope: Scope, *, limit: int, cu
     charges.sort(key=lambda charge: charge.run_id, reverse=True)
     shown = charges[:limit]
     last = f"{shown[-1].run_id}/{shown[-1].site}" if len(charges) > limit else None
-    return ChargePage(seq=seq, charges=shown, next_cursor=last)
+    return ChargePage(seq=seq, only_site=scope.viewer.site, charges=shown, next_cursor=last)
 
 
 def accounts_of(parts: Sequence[Part], scope: Scope, plan_of: PlanOf, forecast: Forecast, points: int) -> list[Account]:
@@ -211,27 +215,25 @@ def _policies(parts: Sequence[Part]) -> list[BudgetPolicy]:
     return found[: -MOST_POLICIES - 1 : -1]
 
 
-def _history(joined: Sequence[Part], points: int) -> BudgetHistory:
-    told = [(at, part.run_id, facts.epsilon_spent) for part in joined for facts, at in _moments(part)]
-    places = list(range(len(told)))
-    if len(told) > points:
+def _history(parts: Sequence[Part], points: int) -> BudgetHistory:
+    told = [
+        (part.run_id, part.told_at, part.admitted.epsilon_spent, part.facts)
+        for part in parts
+        if part.admitted and part.facts and part.told_at
+    ]
+    sampled = len(told) > points
+    if sampled:
         # What is spent never falls, so points at even distances hide no peak.
         places = sorted({round(step * (len(told) - 1) / (points - 1)) for step in range(points)})
-    kept = [told[place] for place in places]
+        told = [told[place] for place in places]
     return BudgetHistory(
-        at=[at for at, _, _ in kept],
-        run_ids=[run_id for _, run_id, _ in kept],
-        epsilon_spent=[spent for _, _, spent in kept],
-        sampled=len(kept) < len(told),
+        run_ids=[run_id for run_id, _, _, _ in told],
+        at=[at for _, at, _, _ in told],
+        epsilon_run=[facts.epsilon_run for _, _, _, facts in told],
+        epsilon_before=[before for _, _, before, _ in told],
+        epsilon_after=[facts.epsilon_spent for _, _, _, facts in told],
+        sampled=sampled,
     )
-
-
-def _moments(part: Part) -> Iterator[tuple[SiteFacts, datetime]]:
-    """What the site told when it joined, and after its last release."""
-    if part.admitted and part.answered_at:
-        yield part.admitted, part.answered_at
-    if part.facts and part.told_at and part.rounds:
-        yield part.facts, part.told_at
 
 
 def _split(cursor: str) -> tuple[str, str]:

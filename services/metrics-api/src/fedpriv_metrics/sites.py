@@ -30,6 +30,7 @@ def site_page(seq: str, parts: Sequence[Part], viewer: Viewer, *, limit: int, cu
     shown = names[:limit]
     return SitePage(
         seq=seq,
+        only_site=viewer.site,
         sites=[_summary(by_site[name]) for name in shown],
         next_cursor=shown[-1] if len(names) > limit else None,
     )

@@ -23,12 +23,14 @@ class BudgetPolicy(Answer):
 
 
 class BudgetHistory(Answer):
-    """Columns: the lifetime's epsilon that the site told, at admission and at the end of its part in each run."""
+    """Columns over the runs that a site joined, oldest first: what it told at admission, and last of all in each."""
 
-    at: list[datetime]
     run_ids: list[str]
-    epsilon_spent: list[float]
-    sampled: bool = Field(description="true when some points were left out; the last one never is")
+    at: list[datetime] = Field(description="when it told `epsilon_after`")
+    epsilon_run: list[float] = Field(description="of the run's releases alone")
+    epsilon_before: list[float] = Field(description="of every release ever charged, when it joined")
+    epsilon_after: list[float] = Field(description="the same after its last release in the run")
+    sampled: bool = Field(description="true when some runs were left out; the first and the last never are")
 
 
 class Account(Answer):
@@ -75,6 +77,7 @@ class LedgerPage(Answer):
     """Accounts by site and data set."""
 
     seq: str
+    only_site: str | None = Field(description="the one site whose accounts you may see; null: you see every site's")
     accounts: list[Account]
     next_cursor: str | None
 
@@ -109,5 +112,6 @@ class ChargePage(Answer):
     """Charges, newest run first, then by site."""
 
     seq: str
+    only_site: str | None
     charges: list[Charge]
     next_cursor: str | None

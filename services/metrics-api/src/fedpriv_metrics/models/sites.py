@@ -46,6 +46,7 @@ class SitePage(Answer):
     """Sites by name."""
 
     seq: str
+    only_site: str | None = Field(description="the one site that you may see; null: you see every site")
     sites: list[SiteSummary]
     next_cursor: str | None
 
