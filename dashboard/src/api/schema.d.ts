@@ -105,6 +105,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Plan
+         * @description A run foretold: noise, rounds, accuracy, cost at each site. Nothing is spent; a run that the budget cannot pay is
+         *     answered with what it could pay.
+         */
+        get: operations["get_plan"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/privacy/ledger": {
         parameters: {
             query?: never;
@@ -415,6 +436,52 @@ export interface components {
             unlisted: number;
         };
         /**
+         * AccuracyLoss
+         * @description Accuracy lost against the non-private ceiling, as a fraction.
+         *
+         *     `expected`, with its interval, is the mean over splits and noise. A run is one draw of both and scatters around it:
+         *     one run in ten loses more than `one_in_ten`.
+         */
+        AccuracyLoss: {
+            basis: components["schemas"]["Basis"];
+            /** Expected */
+            expected: number;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** One In Ten */
+            one_in_ten: number;
+        };
+        /**
+         * Advice
+         * @description One hint: what it is about, what is the matter, what to do.
+         */
+        Advice: {
+            code: components["schemas"]["AdviceCode"];
+            /**
+             * Feature
+             * @description none: about the run as a whole
+             */
+            feature?: string | null;
+            /** Message */
+            message: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * AdviceCode
+         * @description Kinds of advice.
+         * @enum {string}
+         */
+        AdviceCode: "RANGE_SPANS_DECADES" | "DEFAULT_OFF_CENTRE" | "MANY_FEATURES" | "DELTA_TOO_LARGE" | "SITES_REFUSE" | "TOO_FEW_RECORDS" | "ROUNDS_UNUSUAL" | "ACCURACY_UNKNOWN" | "SEVERAL_RECORDS";
+        /**
+         * Basis
+         * @description What a forecast stands on.
+         * @enum {string}
+         */
+        Basis: "measured" | "other-table";
+        /**
          * BudgetHistory
          * @description Columns over the runs that a site joined, oldest first: what it told at admission, and last of all in each.
          */
@@ -587,6 +654,27 @@ export interface components {
             site: string;
         };
         /**
+         * Cost
+         * @description What the run does to a training record's lifetime budget. Exact: whoever shows it rounds what is spent up.
+         */
+        Cost: {
+            /** After */
+            after: number;
+            /** Delta */
+            delta: number;
+            /** Fits */
+            fits: boolean;
+            /** Limit */
+            limit: number;
+            /**
+             * Runs That Fit
+             * @description such runs from now on, this one included
+             */
+            runs_that_fit: number;
+            /** Spent */
+            spent: number;
+        };
+        /**
          * EndCause
          * @description Why a run ended.
          * @enum {string}
@@ -628,6 +716,31 @@ export interface components {
              * @constant
              */
             mechanism: "geometric";
+        };
+        /**
+         * Forecast
+         * @description The answer: the run that was asked for, and beside it the same run at other epsilons.
+         */
+        Forecast: {
+            /** Advice */
+            advice: components["schemas"]["Advice"][];
+            cost: components["schemas"]["Cost"];
+            held_out: components["schemas"]["HeldOutCost"];
+            /**
+             * Largest Epsilon
+             * @description largest run that fits, rounded down to two digits; 0: none
+             */
+            largest_epsilon: number;
+            plan: components["schemas"]["Plan"];
+            /** Table */
+            table: components["schemas"]["Outlook"][];
+            /**
+             * Total Step Length
+             * @description L = ηT
+             */
+            total_step_length: number;
+            /** @description none where the curve was not measured: see advice */
+            utility: components["schemas"]["Utility"] | null;
         };
         /**
          * Frontier
@@ -796,6 +909,30 @@ export interface components {
             sites: string[];
         };
         /**
+         * HeldOutCost
+         * @description What the run's evaluations do to a held-out record, which is in no training release: pure epsilons add.
+         *
+         *     An evaluation that does not fit is skipped and charges nothing; it never stops a run.
+         */
+        HeldOutCost: {
+            /** After */
+            after: number;
+            /** Limit */
+            limit: number;
+            /**
+             * Planned
+             * @description evaluations that the plan foresees
+             */
+            planned: number;
+            /**
+             * Released
+             * @description of those, how many fit
+             */
+            released: number;
+            /** Spent */
+            spent: number;
+        };
+        /**
          * LedgerPage
          * @description Accounts by site and data set.
          */
@@ -888,6 +1025,22 @@ export interface components {
             n_features: number;
         };
         /**
+         * Outlook
+         * @description One run: its plan, the accuracy to expect of it, what it costs.
+         */
+        Outlook: {
+            cost: components["schemas"]["Cost"];
+            held_out: components["schemas"]["HeldOutCost"];
+            plan: components["schemas"]["Plan"];
+            /**
+             * Total Step Length
+             * @description L = ηT
+             */
+            total_step_length: number;
+            /** @description none where the curve was not measured: see advice */
+            utility: components["schemas"]["Utility"] | null;
+        };
+        /**
          * Phase
          * @description The step of a round that a release belongs to.
          * @enum {string}
@@ -964,6 +1117,131 @@ export interface components {
              * @enum {string}
              */
             unit: "record" | "patient";
+        };
+        /**
+         * PlanAnswer
+         * @description A run foretold. Nothing was spent, and no record was read.
+         */
+        PlanAnswer: {
+            /**
+             * Command
+             * @description starts the run
+             */
+            command: string;
+            /**
+             * Command Note
+             * @description what has to be done before the command means this plan
+             */
+            command_note: string | null;
+            contract: components["schemas"]["PlanContract"];
+            /**
+             * Contracts
+             * @description every one that plans can be made of here
+             */
+            contracts: components["schemas"]["PlanContract"][];
+            /**
+             * Fits
+             * @description whether the budget that was asked about, and every site listed here, can pay the run
+             */
+            fits: boolean;
+            /** @description what `fedpriv plan --json` prints; epsilons are exact */
+            forecast: components["schemas"]["Forecast"];
+            history: components["schemas"]["PlanHistory"];
+            /** @description null where the budget that was asked about can pay the run */
+            refusal: components["schemas"]["PlanRefusal"] | null;
+            /**
+             * Sites
+             * @description sites that have told of this data set, least left first, at most 20
+             */
+            sites: components["schemas"]["PlannedSite"][];
+            /** Sites Left Out */
+            sites_left_out: number;
+        };
+        /**
+         * PlanContract
+         * @description A data contract that plans can be made of.
+         */
+        PlanContract: {
+            /** Classes */
+            classes: number;
+            /** Dataset */
+            dataset: string;
+            /** Features */
+            features: number;
+            /** Name */
+            name: string;
+            /** Patients */
+            patients: number | null;
+            /**
+             * Records
+             * @description nominal size, over all sites
+             */
+            records: number;
+        };
+        /**
+         * PlanHistory
+         * @description What the data set had spent before, as far as it is known here.
+         */
+        PlanHistory: {
+            /**
+             * Assumption
+             * @description what stands for the releases that are not known here
+             */
+            assumption: string;
+            /** Epsilon Spent */
+            epsilon_spent: number;
+            /**
+             * Open Run
+             * @description a run is open there: what it will have spent at its planned end is counted
+             */
+            open_run: boolean;
+            /**
+             * Run Id
+             * @description the run in which the site told it
+             */
+            run_id: string | null;
+            /**
+             * Site
+             * @description whose budget it is; null: none was named
+             */
+            site: string | null;
+        };
+        /**
+         * PlanRefusal
+         * @description Why the run cannot be paid, and what could.
+         */
+        PlanRefusal: {
+            code: components["schemas"]["ErrorCode"];
+            /** Message */
+            message: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * PlannedSite
+         * @description What the run would do to a site's budget of the data set, by what the site told last.
+         */
+        PlannedSite: {
+            /**
+             * After
+             * @description lifetime epsilon when the run has ended as planned
+             */
+            after: number;
+            /** Delta */
+            delta: number;
+            /** Epsilon Limit */
+            epsilon_limit: number;
+            /** Epsilon Spent */
+            epsilon_spent: number;
+            /** Fits */
+            fits: boolean;
+            /**
+             * Runs That Fit
+             * @description such runs from now on, this one included
+             */
+            runs_that_fit: number;
+            /** Site */
+            site: string;
         };
         /**
          * Problem
@@ -1630,6 +1908,30 @@ export interface components {
          * @enum {string}
          */
         StreamEventKind: "record" | "round_closed" | "budget" | "run_status" | "log" | "reset";
+        /**
+         * Utility
+         * @description What accuracy to expect, and how many records it would take to lose no more than is acceptable.
+         */
+        Utility: {
+            /** Acceptable Loss */
+            acceptable_loss: number;
+            /**
+             * Accuracy
+             * @description low, high; none without a ceiling
+             */
+            accuracy: [
+                number,
+                number
+            ] | null;
+            loss: components["schemas"]["AccuracyLoss"];
+            /** Nu */
+            nu: number;
+            /**
+             * Records Needed
+             * @description over all sites, two significant digits, rounded up
+             */
+            records_needed: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1890,6 +2192,124 @@ export interface operations {
                 };
             };
             /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_plan: {
+        parameters: {
+            query?: {
+                /** @description data contract, by name or data set `name@version`; none: the built-in one */
+                contract?: string | null;
+                recipe?: components["schemas"]["Recipe"];
+                /** @description target of the run */
+                epsilon?: number;
+                delta?: number;
+                /** @description whom epsilon is for */
+                unit?: "record" | "patient";
+                sites?: number;
+                /** @description replies a round needs; none: every site */
+                quorum?: number | null;
+                /** @description over all sites, two significant digits, instead of the contract's nominal size */
+                records?: number | null;
+                /** @description none: as the recipe says */
+                rounds?: number | null;
+                /** @description none: the recipe's own */
+                strategy?: string | null;
+                /** @description `name=number`, once for each */
+                strategy_option?: string[];
+                /** @description MLP: steps per round */
+                local_steps?: number | null;
+                /** @description MLP */
+                local_learning_rate?: number | null;
+                /** @description MLP: expected batch */
+                batch_size?: number | null;
+                /** @description on held-out records */
+                evaluations?: number;
+                /** @description of each evaluation; none: they share the run's */
+                evaluation_epsilon?: number | null;
+                /** @description plan after what this site has told of the data set's budget: spent, limit and δ are its */
+                site?: string | null;
+                /** @description lifetime epsilon spent before; instead of `site` */
+                spent?: number | null;
+                /** @description lifetime epsilon; none: the site's, or 8 */
+                limit?: number | null;
+                /** @description none: the site's, or min(1e-5, 1/(10·records)) */
+                lifetime_delta?: number | null;
+                /** @description records that sites keep from training */
+                held_out_share?: number;
+                /** @description of accuracy, as a fraction */
+                acceptable_loss?: number;
+                /** @description accuracy without privacy, if known */
+                ceiling?: number | null;
+                /** @description rows of the table, with commas between: at most 24, each from 0.001 to 50 */
+                epsilons?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanAnswer"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description This API has no such data contract, or no run on it names the site. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed, or no plan can be made of these together. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is being computed, or many are: ask again after `Retry-After` seconds. */
             503: {
                 headers: {
                     [name: string]: unknown;

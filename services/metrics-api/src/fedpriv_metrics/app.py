@@ -47,6 +47,7 @@ def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
+        await service.planner.close()
 
     app = describe()
     app.router.lifespan_context = lifespan

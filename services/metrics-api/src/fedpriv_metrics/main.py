@@ -13,6 +13,7 @@ from fedpriv_common.log import configure_logging
 from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_common.store import ObjectStore
 from fedpriv_metrics.app import create_app
+from fedpriv_metrics.contracts import load_contracts
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.service import Service
 from fedpriv_metrics.settings import MetricsSettings
@@ -55,7 +56,9 @@ def run(settings: MetricsSettings) -> None:
         serve_figures(figures.registry, str(settings.host), settings.prometheus_port)
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     count_requests(store, figures.s3_request)
-    service = Service(S3Tail(store, figures.malformed), figures, settings.poll_seconds)
+    service = Service(
+        S3Tail(store, figures.malformed), figures, settings.poll_seconds, load_contracts(settings.contracts)
+    )
     config = uvicorn.Config(
         create_app(service, settings.cors_origins),
         access_log=False,

@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from fedpriv_metrics.cache import ByteCache
+from fedpriv_metrics.contracts import Contracts
 from fedpriv_metrics.follow import Follower
 from fedpriv_metrics.forecast import Forecaster
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.parts import Parts
+from fedpriv_metrics.planner import Planner
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.stream import Streams
 from fedpriv_metrics.tail import Tail
@@ -19,12 +21,14 @@ from fedpriv_metrics.tail import Tail
 class Service:
     """Index, its follower, and what serves from it."""
 
-    def __init__(self, tail: Tail, figures: Figures, poll_s: float) -> None:
+    def __init__(self, tail: Tail, figures: Figures, poll_s: float, contracts: Contracts | None = None) -> None:
         self.figures = figures
+        self.contracts = contracts or {}
         self.index = Index()
         self.cache = ByteCache()
         self.forecaster = Forecaster()
         self.parts = Parts(self.index)
+        self.planner = Planner()
         self.streams = Streams(figures.streams)
         self.follower = Follower(tail, self.index, figures, poll_s)
 

@@ -26,9 +26,14 @@ class MetricsSettings(ServiceSettings):
     cors_origins: Annotated[
         tuple[str, ...], NoDecode, Field(description="comma-separated; none: only pages of this origin may read")
     ] = ()
+    contracts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="comma-separated YAML files of data contracts to plan for; the built-in one is always there"),
+    ] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "contracts", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
