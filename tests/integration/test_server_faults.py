@@ -115,8 +115,11 @@ def at_round(number: int, act: Callable[[], object]) -> Callable[[Request], Repl
 
 
 def everything(store: ObjectStore, run_id: str) -> set[str]:
+    """What the run wrote, besides its events; its segments and manifests are copies that come a moment later."""
     prefix = keys.run_prefix(run_id)
-    return {key.removeprefix(prefix) for key in store.list_keys(prefix) if "/events/" not in key}
+    besides = ("events/", "segments/", "manifests/")
+    names = {key.removeprefix(prefix) for key in store.list_keys(prefix)}
+    return {name for name in names if not name.startswith(besides)}
 
 
 def complete(rounds: int = 6) -> set[str]:

@@ -7,6 +7,9 @@ from fedpriv_common.plan import Phase
 RUNS = "v1/runs/"
 TERMS = "v1/terms/"
 
+#: Folders of a run whose keys name a round.
+_BY_ROUND = ("records", "rounds", "evaluations")
+
 
 def run_prefix(run_id: str) -> str:
     """Everything of one run."""
@@ -88,6 +91,31 @@ def run_end(run_id: str) -> str:
     return f"{run_prefix(run_id)}end.json"
 
 
+def segment(run_id: str, first: int, last: int, digest: str) -> str:
+    """Many objects of a run in one: those of rounds `first` to `last`, and what else came meanwhile.
+
+    It carries the start of its content's SHA-256. Two servers that compact one run at one time may put different
+    objects together; their segments do not get into each other's way, and the manifest says whose counts.
+    """
+    return f"{run_prefix(run_id)}segments/{first:06d}-{last:06d}-{digest[:16]}.ndjson.zst"
+
+
+def manifest_prefix(run_id: str) -> str:
+    """Every manifest of a run; the highest one counts."""
+    return f"{run_prefix(run_id)}manifests/"
+
+
+def manifest(run_id: str, number: int) -> str:
+    """Which segments a run has, counted from 1."""
+    return f"{manifest_prefix(run_id)}{number:06d}.json"
+
+
+def manifest_number(key: str) -> int | None:
+    """The number of the manifest under `key`; None when it is none."""
+    number = key.rpartition("/manifests/")[2].removesuffix(".json")
+    return int(number) if len(number) == 6 and number.isdecimal() and number.isascii() else None
+
+
 def witness(site: str, dataset: str, seq: int) -> str:
     """A ledger head that the server has seen of a site; the highest one counts."""
     return f"{witness_prefix(site, dataset)}{seq:012d}.json"
@@ -111,6 +139,23 @@ def term(number: int) -> str:
 def is_checkpoint(key: str) -> bool:
     """Whether a key is one of `checkpoint`."""
     return key.startswith(RUNS) and "/checkpoints/" in key
+
+
+def is_manifest(key: str) -> bool:
+    """Whether a key is one of `manifest`."""
+    return key.startswith(RUNS) and "/manifests/" in key
+
+
+def run_of(key: str) -> str | None:
+    """The id of the run that a key is of; None for a key of no run."""
+    return key.removeprefix(RUNS).partition("/")[0] if key.startswith(RUNS) else None
+
+
+def round_of(key: str) -> int | None:
+    """The round in the key of a record, a round's close or an evaluation; None for another key."""
+    parts = key.removeprefix(RUNS).split("/")
+    number = parts[2].removesuffix(".json") if len(parts) > 2 and parts[1] in _BY_ROUND else ""
+    return int(number) if len(number) == 6 and number.isdecimal() and number.isascii() else None
 
 
 def ends_run(key: str) -> bool:

@@ -25,7 +25,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
-class _Object(BaseModel):
+class RunObject(BaseModel):
+    """What every object of a run carries."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
@@ -41,7 +43,7 @@ class PublicValidation(BaseModel):
     size: int
 
 
-class RunInfo(_Object):
+class RunInfo(RunObject):
     """`run.json`: what was asked and what was planned."""
 
     created_at: AwareDatetime
@@ -51,7 +53,7 @@ class RunInfo(_Object):
     public_validation: PublicValidation | None
 
 
-class RunSites(_Object):
+class RunSites(RunObject):
     """`asked.json`: whom the run asks to take part, before they hear of it. `admitted.json`: who does, once nobody is
     waited for any more; it comes after the admissions. A server that was started in between asks the same and draws
     in nobody else. Nobody else reads them."""
@@ -59,7 +61,7 @@ class RunSites(_Object):
     sites: tuple[SiteName, ...]
 
 
-class Admission(_Object):
+class Admission(RunObject):
     """`admissions/{site}.json`: a site's answer to the plan. `code` is OK or a refusal."""
 
     site: SiteName
@@ -68,7 +70,7 @@ class Admission(_Object):
     facts: SiteFacts | None
 
 
-class MetricRecord(_Object):
+class MetricRecord(RunObject):
     """`records/{round}/{site}.{phase}.json`: one site's release in one round, or the global model's figures."""
 
     site: SiteName
@@ -90,7 +92,7 @@ class Estimate(BaseModel):
     high: Annotated[float, Field(ge=0, le=1)]
 
 
-class HeldOutEvaluation(_Object):
+class HeldOutEvaluation(RunObject):
     """`evaluations/{round}.json`: the model on the sites' held-out records, released under differential privacy.
 
     `counts`: each site's noisy confusion matrix, a row for each true class; null for a site that released none.
@@ -107,7 +109,7 @@ class HeldOutEvaluation(_Object):
     figures: dict[MetricName, Estimate]
 
 
-class RoundClosed(_Object):
+class RoundClosed(RunObject):
     """`rounds/{round}.json`: who was expected in a round, who answered in time, who refused and with which code."""
 
     round: Annotated[int, Field(ge=0)]
@@ -131,7 +133,7 @@ class EventKind(StrEnum):
     STOCK_NODE = "stock_node"
 
 
-class RunEvent(_Object):
+class RunEvent(RunObject):
     """`events/{event_id}.json`: one such thing; `event_id` is a ULID."""
 
     event_id: str
@@ -166,7 +168,7 @@ class EndCause(StrEnum):
 EndState = Literal[RunState.FINISHED, RunState.HALTED, RunState.FAILED, RunState.CANCELLED]
 
 
-class RunDecision(_Object):
+class RunDecision(RunObject):
     """`decision.json`: how the run ends, written before its sites are told. A server that was started in between ends
     it so, whatever it would find now. Nobody else reads it."""
 
@@ -176,7 +178,7 @@ class RunDecision(_Object):
     code: ErrorCode | None = None
 
 
-class RunEnd(_Object):
+class RunEnd(RunObject):
     """`end.json`: the run's one terminal state."""
 
     ended_at: AwareDatetime

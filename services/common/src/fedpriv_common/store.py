@@ -33,6 +33,15 @@ class PutOutcome(StrEnum):
     ALREADY_THERE = "already_there"
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing; its size is in bytes."""
+
+    key: str
+    etag: str
+    size: int
+
+
 @dataclass(frozen=True)
 class ObjectStore:
     """A bucket and the KMS key that its objects are encrypted with."""
@@ -101,10 +110,11 @@ class ObjectStore:
             raise _unavailable(self.bucket, error) from None
         return True
 
-    def get(self, key: str) -> bytes | None:
-        """The object's bytes, or None when there is none."""
+    def get(self, key: str, most: int | None = None) -> bytes | None:
+        """The object's bytes, or None when there is none; of one longer than `most`, its first `most` + 1."""
         try:
-            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            stream = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            body: bytes = stream.read() if most is None else stream.read(most + 1)
         except ClientError as error:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
@@ -115,18 +125,23 @@ class ObjectStore:
 
     def list_keys(self, prefix: str, start_after: str = "") -> Iterator[str]:
         """Keys under `prefix` after `start_after`, in order; one request per thousand."""
-        for key, _ in self.list_objects(prefix, start_after):
-            yield key
+        for listed in self.list_entries(prefix, start_after):
+            yield listed.key
 
     def list_objects(self, prefix: str, start_after: str = "") -> Iterator[tuple[str, str]]:
         """The same with each object's ETag, which changes when an object is written again."""
+        for listed in self.list_entries(prefix, start_after):
+            yield listed.key, listed.etag
+
+    def list_entries(self, prefix: str, start_after: str = "") -> Iterator[Listed]:
+        """The same with what else a listing tells."""
         try:
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=prefix, StartAfter=start_after
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"], entry["ETag"]
+                    yield Listed(entry["Key"], entry["ETag"], entry["Size"])
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(self.bucket, error) from None
 

@@ -27,6 +27,11 @@ class Column:
     def put(self, number: int, rank: int, value: float | None) -> None:
         """Set the value of round `number` unless a higher rank has set it."""
         stored = NOT_RELEASED if value is None else value
+        if not self.rounds or number > self.rounds[-1]:  # as they come, nearly always
+            self.rounds.append(number)
+            self.values.append(stored)
+            self._ranks.append(rank)
+            return
         place = bisect_left(self.rounds, number)
         if place < len(self.rounds) and self.rounds[place] == number:
             if rank >= self._ranks[place]:

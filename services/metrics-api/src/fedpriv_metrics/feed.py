@@ -19,6 +19,9 @@ from dataclasses import dataclass
 
 from fedpriv_metrics.seq import Seq
 
+#: Makes an event of the state after it.
+Encode = Callable[[Seq], bytes]
+
 #: Events that can be replayed.
 LIMIT = 4096
 
@@ -40,7 +43,8 @@ class Feed:
         self._dropped = 0
         #: `_states[i]` is the digest before `_events[i]`; the last one is the current state's.
         self._states = [0]
-        self._events: list[bytes] = []
+        #: Encoded when somebody first asks for them, and then kept: most of a long history is never asked for.
+        self._events: list[bytes | Encode] = []
         self.changed = asyncio.Event()
 
     @property
@@ -48,11 +52,10 @@ class Feed:
         """The current state."""
         return Seq(self._dropped + len(self._events), self._states[-1])
 
-    def publish(self, digest: int, encode: Callable[[Seq], bytes]) -> None:
+    def publish(self, digest: int, encode: Encode) -> None:
         """Add the event of the object with this key digest; `encode` is given the state after it."""
-        seq = self.seq.plus(digest)
-        self._events.append(encode(seq))
-        self._states.append(seq.digest)
+        self._events.append(encode)
+        self._states.append(self._states[-1] ^ digest)
         # Trimming in halves keeps the cost per event constant.
         if len(self._events) > 2 * self._limit:
             self.trim(self._limit)
@@ -80,6 +83,12 @@ class Feed:
         place = seq.count - self._dropped
         if place < 0 or self._states[place] != seq.digest:
             return Replay([], self.seq, reset=True)
-        events = self._events[place : place + most]
-        end = place + len(events)
+        end = min(place + most, len(self._events))
+        events = [self._encoded(number) for number in range(place, end)]
         return Replay(events, Seq(self._dropped + end, self._states[end]))
+
+    def _encoded(self, place: int) -> bytes:
+        event = self._events[place]
+        if not isinstance(event, bytes):
+            event = self._events[place] = event(Seq(self._dropped + place + 1, self._states[place + 1]))
+        return event

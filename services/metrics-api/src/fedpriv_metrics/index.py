@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeVar, assert_never
+from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
@@ -22,11 +22,12 @@ from fedpriv_common.records import (
     RunEnd,
     RunEvent,
     RunInfo,
+    RunSites,
     RunState,
 )
 from fedpriv_common.wire import SiteFacts
 from fedpriv_metrics.columns import Column
-from fedpriv_metrics.feed import Feed
+from fedpriv_metrics.feed import Encode, Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
 from fedpriv_metrics.objects import Parsed
@@ -41,6 +42,18 @@ METRICS = ("accuracy", "loss", "auc")
 RANK = {Phase.CENTRE: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2}
 #: Events of an ended run that late viewers can still be given one by one.
 KEPT_AFTER_END = 512
+
+
+class Told(NamedTuple):
+    """What an event tells: a `StreamEvent` before it is known who asks. Most are never asked for, so it is light."""
+
+    run_id: str
+    kind: StreamEventKind
+    round: int | None
+    site: str | None
+    state: RunState | None
+    at: datetime
+    changes: tuple[Change, ...]
 
 
 @dataclass(slots=True)
@@ -91,6 +104,8 @@ class RunIndex:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.info: RunInfo | None = None
+        #: Whom the run asks to take part.
+        self.asked: tuple[str, ...] = ()
         self.end: RunEnd | None = None
         self.admissions: dict[str, Admission] = {}
         self.rounds: dict[int, RoundClosed] = {}
@@ -126,11 +141,15 @@ class RunIndex:
         return self.evaluations[max(self.evaluations)] if self.evaluations else None
 
     def sites(self) -> list[str]:
-        """Every site that the run knows of, in order."""
-        named = set(self.admissions) | set(self.figures)
+        """Every site that the run knows of, in order: those that it waits for too."""
+        named = set(self.admissions) | set(self.figures) | set(self.waiting())
         if closed := self.last_round:
             named |= set(closed.expected)
         return sorted(named - {GLOBAL})
+
+    def waiting(self) -> list[str]:
+        """Sites that were asked to take part in an active run and have not answered, in order."""
+        return [] if self.end else sorted(set(self.asked) - set(self.admissions) - set(self.figures))
 
     def facts(self, site: str) -> SiteFacts | None:
         """The newest that the site said of its budget."""
@@ -139,20 +158,23 @@ class RunIndex:
             return figures.facts
         return admission.facts if admission else None
 
-    def apply(self, parsed: Parsed) -> StreamEvent | None:
+    def apply(self, parsed: Parsed) -> Told | None:
         """Take an object over and publish its event; None when it is in already."""
         event = self._take(parsed)
         if event is None:
             return None
         self.updated_at = max(self.updated_at or parsed.at, parsed.at)
-        self.feed.publish(key_digest(parsed.key), lambda seq: encode_event(event, seq))
+        self.feed.publish(key_digest(parsed.key), _encoder(event))
         return event
 
-    def _take(self, parsed: Parsed) -> StreamEvent | None:
+    def _take(self, parsed: Parsed) -> Told | None:
         value, kind, changes = parsed.value, StreamEventKind.RUN_STATUS, _RUN
         match value:
             case RunInfo():
                 new, self.info = self.info is None, value
+            case RunSites():
+                new, self.asked = not self.asked, value.sites
+                kind, changes = StreamEventKind.BUDGET, _BUDGET
             case Admission():
                 new = _put(self.admissions, value.site, value)
                 kind, changes = StreamEventKind.BUDGET, _BUDGET
@@ -174,9 +196,8 @@ class RunIndex:
                 assert_never(value)
         if not new:
             return None
-        return StreamEvent(
+        return Told(
             run_id=self.run_id,
-            seq="",
             kind=kind,
             round=getattr(value, "round", None),
             site=getattr(value, "site", None),
@@ -240,25 +261,30 @@ class Index:
         """No object of this run will come any more: keep less for its viewers."""
         self._runs[run_id].feed.trim(KEPT_AFTER_END)
 
-    def _list_changed(self, run: RunIndex, event: StreamEvent, digest: int) -> None:
+    def _list_changed(self, run: RunIndex, event: Told, digest: int) -> None:
         if run.info and run.run_id not in self._visible:
             insort(self._visible, run.run_id)
-        self.feed.publish(digest, lambda seq: encode_event(event, seq))
+        self.feed.publish(digest, _encoder(event))
         self.feed.wake()
 
 
 _RUN: tuple[Change, ...] = ("run", "log", "privacy")
-_BUDGET: tuple[Change, ...] = ("privacy", "log")
+_BUDGET: tuple[Change, ...] = ("run", "privacy", "log")
 _GLOBAL_RECORD: tuple[Change, ...] = ("run", "metrics")
 _SITE_RECORD: tuple[Change, ...] = ("metrics", "privacy")
 _ROUND: tuple[Change, ...] = ("run", "privacy", "log")
-_LOG: tuple[Change, ...] = ("privacy", "log")
+_LOG: tuple[Change, ...] = ("run", "privacy", "log")
 
 
 def encode_event(event: StreamEvent, seq: Seq) -> bytes:
     """The event as server-sent events spell it, with the state after it as its id."""
     data = event.model_copy(update={"seq": str(seq)}).model_dump_json()
     return f"event: {event.kind}\nid: {seq}\ndata: {data}\n\n".encode()
+
+
+def _encoder(told: Told) -> Encode:
+    """Encodes what is told once somebody asks for it."""
+    return lambda seq: encode_event(StreamEvent(seq="", **told._asdict()), seq)
 
 
 def _put(held: dict[Key, Value], key: Key, value: Value) -> bool:

@@ -17,6 +17,7 @@ import uvicorn
 from fedpriv_common.contract import DataContract
 from fedpriv_common.store import ObjectStore
 from fedpriv_server.archive import Archive
+from fedpriv_server.compaction import Compactor
 from fedpriv_server.connections import make_protocol
 from fedpriv_server.evaluation import PublicSet
 from fedpriv_server.gate import Gate
@@ -107,14 +108,17 @@ def serve(parts: Parts) -> None:
     )
     config.load()
     config.ssl = door.tls
-    writer = Writer(parts.outbox, parts.store, parts.prometheus.writer, term)
+    compactor = Compactor(archive, parts.store)
+    writer = Writer(parts.outbox, parts.store, parts.prometheus.writer, term, compactor.written)
     writer.start()
+    compactor.start()
     parts.statements.start(archive)
     address = door.listener.getsockname()
     log.info("serving", extra={"host": address[0], "port": address[1], "sites": list(door.sites)})
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(_Server(config, postbox.release), door.listener, runs, reload, archive))
     parts.statements.stop()
+    compactor.stop()
     writer.stop(_FLUSH_S)
     log.info("stopped")
 

@@ -116,7 +116,7 @@ class Term:
         """The same before objects of these keys go to the bucket, if it matters for them."""
         if any(keys.ends_run(key) for key in written):
             self.check()
-        elif any(keys.is_checkpoint(key) for key in written):
+        elif any(keys.is_checkpoint(key) or keys.is_manifest(key) for key in written):
             self.check(fresh_s=_FRESH_S)
 
     def lose(self, what: str) -> None:

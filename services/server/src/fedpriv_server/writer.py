@@ -36,12 +36,21 @@ class WriterCounts:
 class Writer:
     """Moves bundles from the outbox to the store. A repetition is recognised, a conflict is never overwritten."""
 
-    def __init__(self, outbox: Outbox, store: ObjectStore, counted: Callable[[WriterCounts], None], term: Term) -> None:
-        """`term`: when it is over, nothing more is written; what is left stays on the disk."""
+    def __init__(
+        self,
+        outbox: Outbox,
+        store: ObjectStore,
+        counted: Callable[[WriterCounts], None],
+        term: Term,
+        written: Callable[[StoredObject], None] = lambda _: None,
+    ) -> None:
+        """`term`: when it is over, nothing more is written; what is left stays on the disk. `written` is told of each
+        object that the bucket holds as it is."""
         self._outbox = outbox
         self._store = store
         self._counted = counted
         self._term = term
+        self._written = written
         #: Bundles from here on are of this start.
         self._first = outbox.next_number
         self._conflicts = 0
@@ -97,9 +106,14 @@ class Writer:
     def _put(self, entry: StoredObject, *, ours: bool) -> None:
         try:
             self._store.put_once(entry.key, entry.body, entry.content_type)
+            self._written(entry)
         except FedprivError as error:
             if error.code is not ErrorCode.STORE_CONFLICT:
                 raise
+            if keys.is_manifest(entry.key):
+                # Another server's compaction was faster: no loss, and this one finds out and begins again.
+                log.info("manifest_taken", extra={"key": entry.key})
+                return
             if ours and keys.is_checkpoint(entry.key) and not same_tensors(entry.body, self._store.get(entry.key)):
                 self._term.lose(f"the bucket holds another {entry.key} than this server computed")
             self._conflicts += 1
