@@ -58,6 +58,8 @@ class Script:
     #: Releases of other kinds that it holds, before those.
     history: Mapping[str, Sequence[GaussianEvent]] = field(default_factory=dict)
     epsilon_limit: float = 8.0
+    #: Of sites that set another.
+    limits: Mapping[str, float] = field(default_factory=dict)
     #: Sites that decline the plan.
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     #: Sites that do not answer in a round.
@@ -75,6 +77,7 @@ class Script:
     def facts(self, site: str, rounds: int) -> SiteFacts:
         """What `site` says of its budget once it has released in `rounds` rounds, the centring round first."""
         plan, earlier = self.plan(), self.earlier_runs.get(site, 0)
+        limit = self.limits.get(site, self.epsilon_limit)
         before = tuple(self.history.get(site, ()))
         history = before + plan.events() * earlier
         run = charged(plan, rounds)
@@ -84,9 +87,9 @@ class Script:
             epsilon_run=_epsilon(run, plan.delta),
             epsilon_spent=_epsilon(history + run, plan.delta),
             epsilon_planned=_epsilon(history + plan.events(), plan.delta),
-            epsilon_limit=self.epsilon_limit,
+            epsilon_limit=limit,
             delta=plan.delta,
-            policy_digest=digest({"site": site, "epsilon": self.epsilon_limit}),
+            policy_digest=digest({"site": site, "epsilon": limit}),
             ledger_seq=seq,
             ledger_head=digest({"site": site, "seq": seq}),
         )

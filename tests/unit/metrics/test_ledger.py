@@ -13,7 +13,7 @@ from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Plan, RunSettings
-from fedpriv_common.records import EndCause, EventKind, HeldOutEvaluation, RunEvent, RunState
+from fedpriv_common.records import EndCause, EventKind, HeldOutEvaluation, RunEvent, RunSites, RunState
 from fedpriv_metrics.answers import known
 from fedpriv_metrics.forecast import count
 from fedpriv_metrics.index import Index
@@ -352,3 +352,16 @@ def test_a_site_that_waits_for_a_person_says_so_until_it_answers(book: Book) -> 
 def test_a_site_that_declined_the_active_run_stands_so(book: Book) -> None:
     book.run(Script(settings=LENIENT, refusals={"site-2": Refusal.POLICY_REFUSED}), upto="round 1")
     assert (book.site("site-2").standing, book.site("site-2").code) == ("declined", "POLICY_REFUSED")
+
+
+def test_a_site_that_was_asked_and_never_answered_is_not_forgotten(book: Book) -> None:
+    book.run(Script(settings=LENIENT, sites=("site-1", "site-2")))
+    run = book.index.run(book.life.runs[-1])
+    assert run is not None
+    assert book.sites()[-1].site == "site-2"
+    asked = RunSites(run_id=run.run_id, sites=("site-1", "site-2", "site-3"))
+    assert run.updated_at is not None
+    book.index.apply(run.run_id, [Parsed(keys.run_asked(run.run_id), run.updated_at, asked)])
+    silent = book.site("site-3")
+    assert (silent.standing, silent.joined, silent.last_heard) == ("not_joined", 0, None)
+    assert (silent.charges[0].outcome, silent.charges[0].epsilon_run) == ("waiting", None)

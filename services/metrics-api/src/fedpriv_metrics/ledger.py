@@ -93,17 +93,18 @@ def ledger_page(
 
 def charge_page(seq: str, parts: Sequence[Part], scope: Scope, *, limit: int, cursor: str | None) -> ChargePage:
     """At most `limit` charges after `cursor` ("run/site"), newest run first, then by site."""
-    charges = [
-        _charge(part, told)
+    found = [
+        (part, told)
         for book in _books(parts, scope).values()
         for part, told in zip(book.parts, book.told_before, strict=True)
         if cursor is None or _after(part, cursor)
     ]
-    charges.sort(key=lambda charge: charge.site)
-    charges.sort(key=lambda charge: charge.run_id, reverse=True)
-    shown = charges[:limit]
-    last = f"{shown[-1].run_id}/{shown[-1].site}" if len(charges) > limit else None
-    return ChargePage(seq=seq, only_site=scope.viewer.site, charges=shown, next_cursor=last)
+    found.sort(key=lambda entry: entry[0].site)
+    found.sort(key=lambda entry: entry[0].run_id, reverse=True)
+    # Only what is told is built: a page is a small part of a long life.
+    charges = [_charge(part, told) for part, told in found[:limit]]
+    last = f"{charges[-1].run_id}/{charges[-1].site}" if len(found) > limit else None
+    return ChargePage(seq=seq, only_site=scope.viewer.site, charges=charges, next_cursor=last)
 
 
 def accounts_of(parts: Sequence[Part], scope: Scope, plan_of: PlanOf, forecast: Forecast, points: int) -> list[Account]:

@@ -79,9 +79,9 @@ class Part:
             return "awaiting_approval"
         if self.silent_since:
             return "offline"
-        if not self.active:
-            return "idle"
-        return "in_run" if self.admitted else "not_joined"
+        if self.answered_at is None:
+            return "not_joined"
+        return "in_run" if self.active else "idle"
 
 
 class Parts:
@@ -106,7 +106,7 @@ class Parts:
 
 
 def parts_of(run: RunIndex) -> list[Part]:
-    """Each site that the run knows of, by name."""
+    """Each site that the run knows of or asked to take part, by name."""
     events: dict[str, list[RunEvent]] = {}
     for event in run.events.values():
         if event.site is not None:
@@ -117,7 +117,9 @@ def parts_of(run: RunIndex) -> list[Part]:
     for (expected, received, refused), times in kinds.items():
         for site in {*expected} - {*received} - {*refused}:
             missed[site] += times
-    return [_part(run, site, missed[site], events.get(site, [])) for site in sorted({*run.sites(), *events})]
+    return [
+        _part(run, site, missed[site], events.get(site, [])) for site in sorted({*run.sites(), *run.asked, *events})
+    ]
 
 
 def _part(run: RunIndex, site: str, missed: int, events: list[RunEvent]) -> Part:

@@ -23,8 +23,8 @@ class SiteSummary(Answer):
 
     site: str
     standing: Standing = Field(
-        description="in its newest run: in_run, offline, awaiting_approval, not_joined, declined; idle when that has "
-        "ended in order"
+        description="in its newest run: in_run, offline, awaiting_approval, not_joined (it has not answered the plan), "
+        "declined; idle when that has ended in order"
     )
     since: datetime | None = Field(description="of offline and awaiting_approval")
     run_id: str = Field(description="its newest run, which the standing is of")
