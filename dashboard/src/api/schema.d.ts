@@ -286,6 +286,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{run_id}/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Records
+         * @description Records as they were written, by round, site and phase. Rounds are told once they are complete, so that no record
+         *     is missed or told twice, whatever comes late.
+         */
+        get: operations["list_records"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sites": {
         parameters: {
             query?: never;
@@ -743,6 +764,12 @@ export interface components {
             utility: components["schemas"]["Utility"] | null;
         };
         /**
+         * Format
+         * @description How records are spelled.
+         * @enum {string}
+         */
+        Format: "json" | "ndjson" | "csv";
+        /**
          * Frontier
          * @description Runs that compare: same data contract, δ, adjacency and unit, and evaluated on the same records.
          */
@@ -974,6 +1001,40 @@ export interface components {
             site: string | null;
             /** Text */
             text: string;
+        };
+        /**
+         * MetricRecord
+         * @description `records/{round}/{site}.{phase}.json`: one site's release in one round, or the global model's figures.
+         */
+        MetricRecord: {
+            facts: components["schemas"]["SiteFacts"] | null;
+            /** Metrics */
+            metrics: {
+                [key: string]: number | null;
+            };
+            phase: components["schemas"]["Phase"];
+            /**
+             * Provenance
+             * @enum {string}
+             */
+            provenance: "public" | "dp";
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+            /** Round */
+            round: number;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Schema Version
+             * @default 1.0
+             * @constant
+             */
+            schema_version: "1.0";
+            /** Site */
+            site: string;
         };
         /**
          * MetricSeries
@@ -1302,6 +1363,38 @@ export interface components {
          * @enum {string}
          */
         Recipe: "fedsgd-logreg" | "fedavg-mlp";
+        /**
+         * RecordPage
+         * @description Records by round, site and phase, each in the schema in which it was written.
+         */
+        RecordPage: {
+            /**
+             * Complete Round
+             * @description rounds up to here have all of their records, those after it are not told yet; null: the run has ended and no record will come any more
+             */
+            complete_round: number | null;
+            /**
+             * More
+             * @description further records are there now
+             */
+            more: boolean;
+            /**
+             * Next Cursor
+             * @description goes on after these, now or once further rounds are complete; null: these were the last ever
+             */
+            next_cursor: string | null;
+            /**
+             * Partial
+             * @description so many at the end are of rounds that are not complete, and will be told again
+             */
+            partial: number;
+            /** Records */
+            records: components["schemas"]["MetricRecord"][];
+            /** Run Id */
+            run_id: string;
+            /** Seq */
+            seq: string;
+        };
         /**
          * Release
          * @description One kind of mechanism call: a clipped sum with Gaussian noise σ·C, `steps` times in each of `rounds` rounds.
@@ -1724,6 +1817,51 @@ export interface components {
             site: string | null;
             /** Text */
             text: string;
+        };
+        /**
+         * SiteFacts
+         * @description What a site says of its own budget. Policy facts and planned constants only: no record is in them.
+         *
+         *     `epsilon_run` is this run's releases so far, `epsilon_spent` every release ever charged to the data set,
+         *     `epsilon_planned` what the lifetime's epsilon will be when the run has ended as planned. These are of the training
+         *     records; `epsilon_held_out` is every evaluation ever charged to the held-out ones, pure, under the same limit.
+         */
+        SiteFacts: {
+            /**
+             * Adjacency
+             * @default add-remove
+             * @constant
+             */
+            adjacency: "add-remove";
+            /** Dataset */
+            dataset: string;
+            /** Delta */
+            delta: number;
+            /**
+             * Epsilon Held Out
+             * @default 0
+             */
+            epsilon_held_out: number;
+            /** Epsilon Limit */
+            epsilon_limit: number;
+            /** Epsilon Planned */
+            epsilon_planned: number;
+            /** Epsilon Run */
+            epsilon_run: number;
+            /** Epsilon Spent */
+            epsilon_spent: number;
+            /** Ledger Head */
+            ledger_head: string;
+            /** Ledger Seq */
+            ledger_seq: number;
+            /** Policy Digest */
+            policy_digest: string;
+            /**
+             * Unit
+             * @default record
+             * @enum {string}
+             */
+            unit: "record" | "patient";
         };
         /**
          * SitePage
@@ -2866,6 +3004,94 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunPrivacy"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_records: {
+        parameters: {
+            query?: {
+                /** @description one site, or `global`; none: all that you see */
+                site?: string | null;
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                /** @description none: 1000 records in JSON, all of them in NDJSON and CSV */
+                limit?: number | null;
+                /** @description tell also what is known of rounds that are not complete; it will be told again */
+                partial?: boolean;
+                /** @description instead of `Accept`; none of both: json */
+                format?: components["schemas"]["Format"] | null;
+            };
+            header?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON is a `RecordPage`, each line of NDJSON a `MetricRecord`; CSV has the documented header. `Link` with `rel=next` says where a file goes on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordPage"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             /** @description The answer that `If-None-Match` names still holds. */

@@ -33,6 +33,10 @@ class Heads:
         self._seqs.append(seq)
         self._hashes += digest
 
+    def at(self, place: int) -> tuple[int, str]:
+        """Entry number and hash of the head that was added as the `place`-th, from 0."""
+        return self._seqs[place], self._hashes[32 * place : 32 * place + 32].hex()
+
     def __iter__(self) -> Iterator[tuple[int, int, int, str]]:
         """Round, rank, entry number and hash of each."""
         for place, number in enumerate(self._rounds):

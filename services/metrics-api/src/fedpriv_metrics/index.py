@@ -31,6 +31,7 @@ from fedpriv_metrics.feed import Encode, Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
 from fedpriv_metrics.objects import Parsed
+from fedpriv_metrics.rows import Rows
 from fedpriv_metrics.seq import Seq, key_digest
 
 Key = TypeVar("Key")
@@ -67,6 +68,8 @@ class SiteIndex:
     recorded_at: Column = field(default_factory=Column)
     #: Every ledger head that its records tell.
     heads: Heads = field(default_factory=Heads)
+    #: Every record, whole.
+    rows: Rows = field(default_factory=Rows)
     #: Newest facts of a record, and the round and rank that they are from.
     facts: SiteFacts | None = None
     facts_from: tuple[int, int] = (-1, -1)
@@ -94,8 +97,13 @@ class SiteIndex:
             self.heads.put(number, rank, record.facts.ledger_seq, record.facts.ledger_head)
             if (number, rank) > self.facts_from:
                 self.facts, self.facts_from = record.facts, (number, rank)
+        self.rows.add(record, self.heads)
         self.last_reply = max(self.last_reply or record.recorded_at, record.recorded_at)
         return True
+
+    def holds(self, number: int, phase: Phase) -> bool:
+        """Whether the record of this round and phase is in."""
+        return number < len(self._seen) and bool(self._seen[number] >> RANK[phase] & 1)
 
 
 class RunIndex:
@@ -113,6 +121,10 @@ class RunIndex:
         self.events: dict[str, RunEvent] = {}
         self.figures: dict[str, SiteIndex] = {}
         self.updated_at: datetime | None = None
+        #: No object of this run will come any more.
+        self.settled = False
+        #: Up to here every round is known to be complete (records.py).
+        self.complete_round: int | None = None
         self.feed = Feed()
 
     @property
@@ -259,6 +271,7 @@ class Index:
 
     def settle(self, run_id: str) -> None:
         """No object of this run will come any more: keep less for its viewers."""
+        self._runs[run_id].settled = True
         self._runs[run_id].feed.trim(KEPT_AFTER_END)
 
     def _list_changed(self, run: RunIndex, event: Told, digest: int) -> None:

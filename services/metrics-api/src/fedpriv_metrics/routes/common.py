@@ -34,12 +34,18 @@ DatasetQuery = Annotated[
 ]
 
 
-def answer(request: Request, service: Service, question: Hashable, state: str, build: Callable[[], bytes]) -> Response:
-    """The answer in this state, or 304 when the caller holds it. The version is in the tag: another may say more."""
+def tagged(request: Request, state: str) -> tuple[dict[str, str], bool]:
+    """Headers of an answer in this state, and whether the caller holds it already. The version is in the tag: another
+    may say more."""
     etag = f'W/"{__version__}.{state}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if etag.removeprefix("W/") in held:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}, etag.removeprefix("W/") in held
+
+
+def answer(request: Request, service: Service, question: Hashable, state: str, build: Callable[[], bytes]) -> Response:
+    """The answer in this state, or 304 when the caller holds it."""
+    headers, held = tagged(request, state)
+    if held:
         return Response(status_code=304, headers=headers)
     return Response(service.cache.get(question, state, build), headers=headers, media_type="application/json")
 
