@@ -9,8 +9,8 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 SERVICES := common server client metrics-api
 
-.PHONY: help setup demo up audit test test-privacy test-rounds test-containers test-faults fuzz sbom lint format lock \
-	bench-rounds bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
+.PHONY: help setup demo up audit test test-privacy test-rounds test-api test-page test-containers test-faults fuzz sbom lint \
+	format lock bench-api bench-rounds bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,13 @@ test-privacy: setup ## the slow proofs: accountants against each other, kills, r
 
 test-rounds: setup ## the slow proofs of rounds: kills and restarts of server and sites, cut and slow networks, robust strategies
 	@$(BIN)/pytest tests/rounds -n 2 --dist loadscope --timeout 600
+
+test-api: setup ## the slow proofs of the metrics API: every route attacked, 500 viewers, kills, segments, keys
+	@$(BIN)/pytest tests/api -n 2 --dist loadscope --timeout 600
+
+test-page: setup ## the dashboard in a real Chromium: journeys, every state for axe, pictures
+	@scripts/require-chromium
+	@$(BIN)/pytest tests/page -n 2 --dist loadscope --timeout 600
 
 fuzz: setup ## 100,000 hostile inputs: the gate, every public route, every decoder (FUZZ_EXAMPLES: how many)
 	@$(BIN)/pytest tests/fuzz -n 2 --timeout 1500

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect } from "react";
+import { Suspense, useEffect } from "react";
 
 import { readinessQuery, runQuery, runsQuery } from "./api/queries";
 import { useLive } from "./api/use-live";
@@ -8,57 +8,58 @@ import { LiveLine } from "./frame/live-line";
 import { Rail } from "./frame/rail";
 import { RunPicker } from "./frame/run-picker";
 import { ThemeButton } from "./frame/theme-button";
-import { RunView } from "./run/run-view";
-import { NoRuns, ReadFailed } from "./states/message";
-import { Skeleton } from "./states/skeleton";
+import { PAGES } from "./pages";
+import { NoSuchPage } from "./states/message";
 
 export function App() {
   const view = useView();
+  const entry = PAGES.find(({ page }) => page === view.page) ?? null;
   const list = useQuery(runsQuery());
   const runs = list.data?.runs ?? [];
-  const runId = view.run ?? runs[0]?.run_id ?? null;
+  // Pages about one run are followed by that run's own stream, the others by the one that tells of all runs.
+  const ofRun = entry?.page === "run" || entry?.page === "statement";
+  const runId = ofRun ? (view.query.run ?? runs[0]?.run_id ?? null) : null;
   const detail = useQuery({ ...runQuery(runId ?? ""), enabled: runId !== null });
   const shown = detail.data ?? runs.find((run) => run.run_id === runId) ?? null;
   const live = useLive(shown?.state === "active" ? shown.run_id : null);
   const readiness = useQuery(readinessQuery());
+  const title = shown?.name ?? (ofRun ? null : entry?.name);
 
   useEffect(() => {
-    document.title = shown ? `${shown.name} · fedpriv` : "fedpriv";
-  }, [shown]);
+    document.title = title ? `${title} · fedpriv` : "fedpriv";
+  }, [title]);
 
   return (
     <div className="frame">
       <a className="skip" href="#content">
-        Skip to the run
+        Skip to the content
       </a>
-      <Rail runs={runs} shown={runId} />
+      <Rail runs={runs} view={view} shown={runId} />
       <header className="bar">
-        {shown ? (
-          <RunPicker runs={runs} shown={shown} view={view} />
+        {shown && entry ? (
+          <RunPicker runs={runs} shown={shown} page={entry.page} follows={view.query.run === undefined} />
         ) : (
           <p className="bar-title">
-            {list.isPending ? <span className="bone picker-bone" /> : "Training runs"}
+            {ofRun && list.isPending ? <span className="bone picker-bone" /> : (entry?.name ?? "fedpriv")}
           </p>
         )}
-        {shown && <LiveLine live={live} run={shown} />}
+        {(shown ?? !ofRun) && <LiveLine live={live} run={shown} />}
         <ThemeButton />
       </header>
       <main id="content" tabIndex={-1}>
-        <h1 className="sr-only">{shown ? `Training run ${shown.name}` : "Training runs"}</h1>
-        {runId ? (
-          <RunView
-            key={runId}
-            runId={runId}
-            view={view}
-            live={live}
-            storageSince={readiness.data?.status === "stale" ? readiness.data.read_at : null}
-          />
-        ) : list.isPending ? (
-          <Skeleton />
-        ) : list.error && !list.data ? (
-          <ReadFailed error={list.error} onRetry={live.retry} />
+        {entry?.page === "run" && (
+          <h1 className="sr-only">{shown ? `Training run ${shown.name}` : "Training run"}</h1>
+        )}
+        {entry ? (
+          <Suspense fallback={<div className="view-coming" aria-busy="true" />}>
+            <entry.View
+              view={view}
+              live={live}
+              storageSince={readiness.data?.status === "stale" ? readiness.data.read_at : null}
+            />
+          </Suspense>
         ) : (
-          <NoRuns />
+          <NoSuchPage />
         )}
       </main>
     </div>

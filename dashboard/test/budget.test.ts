@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { RunPrivacy, SitePrivacy } from "../src/api/types";
-import { parseView, linkTo } from "../src/api/view";
+import { linkTo, parseView, to } from "../src/api/view";
 import { budgetsOf, byShare, closestToLimit, firstToLimit, listed, runEpsilon } from "../src/run/budget";
 
 function site(
@@ -76,9 +76,14 @@ describe("privacy over sites", () => {
 
 describe("the view in the address", () => {
   it("is a link there and back, and nothing follows the newest run", () => {
-    const view = { run: "01K", site: "site-1" };
+    const view = to("ledger", { dataset: "a & b", site: "site-1" });
     expect(parseView(linkTo(view))).toEqual(view);
-    expect(parseView("?run=")).toEqual({ run: null, site: null });
-    expect(linkTo({ run: null, site: null })).toBe("./");
+    expect(parseView(linkTo(to("run", { run: "01K" })))).toEqual(to("run", { run: "01K" }));
+    expect(parseView("/somewhere/?run=")).toEqual(to("run"));
+    expect(linkTo(to("run", { run: null }))).toBe("./");
+  });
+
+  it("is none where the address names no page", () => {
+    expect(parseView("/elsewhere?run=01K").page).toBeNull();
   });
 });

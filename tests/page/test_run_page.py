@@ -104,7 +104,7 @@ def test_everything_can_be_done_by_keyboard(browser: Browser, consortium: Consor
         page, press = visit.page, visit.page.keyboard.press
         expect(page.locator(".chart-drawing")).to_have_count(4)
         press("Tab")
-        expect(page.get_by_role("link", name="Skip to the run")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         press("Enter")
         press("Tab")
         expect(page.get_by_role("button", name="Table of Accuracy")).to_be_focused()

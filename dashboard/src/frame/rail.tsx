@@ -1,15 +1,24 @@
 import type { RunSummary } from "../api/types";
+import { to, type View } from "../api/view";
 import * as format from "../format/numbers";
 import { utcMinute } from "../format/time";
+import { PAGES } from "../pages";
 import { STATE_WORDS } from "../run/words";
-import { ChartIcon, Shield } from "../ui/icons";
+import { Shield } from "../ui/icons";
 import { ViewLink } from "../ui/view-link";
 import { RunMark } from "./run-mark";
 
 /** So many runs are a glance; the picker has the rest. */
 const RECENT = 8;
 
-export function Rail({ runs, shown }: { runs: readonly RunSummary[]; shown: string | null }) {
+interface RailProps {
+  runs: readonly RunSummary[];
+  view: View;
+  /** The run that the page is about. */
+  shown: string | null;
+}
+
+export function Rail({ runs, view, shown }: RailProps) {
   return (
     <nav className="rail" aria-label="Views">
       <div className="rail-inner">
@@ -19,10 +28,16 @@ export function Rail({ runs, shown }: { runs: readonly RunSummary[]; shown: stri
           </span>
           fedpriv
         </a>
-        <ViewLink className="rail-view" view={{ run: null, site: null }} current="page">
-          <ChartIcon />
-          Training runs
-        </ViewLink>
+        <ul className="rail-views">
+          {PAGES.filter(({ icon }) => icon !== null).map(({ page, name, icon }) => (
+            <li key={page}>
+              <ViewLink className="rail-view" view={to(page)} current={page === view.page && "page"}>
+                {icon}
+                {name}
+              </ViewLink>
+            </li>
+          ))}
+        </ul>
         {runs.length > 0 && (
           <>
             <p className="rail-heading" id="recent-runs">
@@ -33,7 +48,7 @@ export function Rail({ runs, shown }: { runs: readonly RunSummary[]; shown: stri
                 <li key={run.run_id}>
                   <ViewLink
                     className="rail-run"
-                    view={{ run: run.run_id, site: null }}
+                    view={to("run", { run: run.run_id })}
                     current={run.run_id === shown}
                   >
                     <RunMark state={run.state} />

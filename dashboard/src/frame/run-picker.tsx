@@ -2,7 +2,7 @@ import * as Popover from "@radix-ui/react-popover";
 import { useState, type KeyboardEvent, type ReactNode } from "react";
 
 import type { RunSummary } from "../api/types";
-import type { View } from "../api/view";
+import { to, type Page } from "../api/view";
 import * as format from "../format/numbers";
 import { utcMinute } from "../format/time";
 import { STATE_WORDS } from "../run/words";
@@ -13,11 +13,14 @@ import { RunMark } from "./run-mark";
 interface RunPickerProps {
   runs: readonly RunSummary[];
   shown: RunSummary;
-  view: View;
+  /** The page that shows the run. */
+  page: Page;
+  /** No run was chosen: the newest one is followed. */
+  follows: boolean;
 }
 
 /** Every run as a link, newest first, in a list that opens below its button. */
-export function RunPicker({ runs, shown, view }: RunPickerProps) {
+export function RunPicker({ runs, shown, page, follows }: RunPickerProps) {
   const [open, setOpen] = useState(false);
   const listed = runs.some((run) => run.run_id === shown.run_id) ? runs : [shown, ...runs];
   const close = () => {
@@ -46,7 +49,7 @@ export function RunPicker({ runs, shown, view }: RunPickerProps) {
           }}
           onKeyDown={moveFocus}
         >
-          <Item chosen={view.run === null} run={null} onChoose={close}>
+          <Item page={page} chosen={follows} run={null} onChoose={close}>
             <span className="picker-follow" aria-hidden="true" />
             <span className="picker-item-name">Follow the newest run</span>
           </Item>
@@ -54,7 +57,12 @@ export function RunPicker({ runs, shown, view }: RunPickerProps) {
           <ul>
             {listed.map((run) => (
               <li key={run.run_id}>
-                <Item chosen={run.run_id === view.run} run={run.run_id} onChoose={close}>
+                <Item
+                  page={page}
+                  chosen={!follows && run.run_id === shown.run_id}
+                  run={run.run_id}
+                  onChoose={close}
+                >
                   <RunMark state={run.state} />
                   <span className="picker-item-name">
                     {run.name}
@@ -76,15 +84,16 @@ export function RunPicker({ runs, shown, view }: RunPickerProps) {
 }
 
 interface ItemProps {
+  page: Page;
   run: string | null;
   chosen: boolean;
   onChoose: () => void;
   children: ReactNode;
 }
 
-function Item({ run, chosen, onChoose, children }: ItemProps) {
+function Item({ page, run, chosen, onChoose, children }: ItemProps) {
   return (
-    <ViewLink className="picker-item" view={{ run, site: null }} current={chosen} onGo={onChoose}>
+    <ViewLink className="picker-item" view={to(page, { run })} current={chosen} onGo={onChoose}>
       {children}
       <span className="picker-check">{chosen && <CheckIcon />}</span>
     </ViewLink>

@@ -47,8 +47,8 @@ export function RunView({ runId, view, live, storageSince }: RunViewProps) {
       <div className="charts">
         <AccuracyChart run={run.data} metric={accuracy.data} />
         <LossChart run={run.data} metric={loss.data} />
-        <LifetimeChart run={run.data} privacy={privacy.data} site={view.site} />
-        <RunPrivacyChart run={run.data} privacy={privacy.data} site={view.site} />
+        <LifetimeChart run={run.data} privacy={privacy.data} site={view.query.site ?? null} />
+        <RunPrivacyChart run={run.data} privacy={privacy.data} site={view.query.site ?? null} />
       </div>
       <div className="details">
         <SitesTable run={run.data} privacy={privacy.data} view={view} />

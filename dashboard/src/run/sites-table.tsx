@@ -1,6 +1,6 @@
 import { useState, type ReactNode } from "react";
 
-import type { View } from "../api/view";
+import { to, type View } from "../api/view";
 import type { RunDetail, RunPrivacy, SitePrivacy, SiteStatus } from "../api/types";
 import * as format from "../format/numbers";
 import { Card } from "../ui/card";
@@ -89,9 +89,9 @@ export function SitesTable({ run, privacy, view }: { run: RunDetail; privacy: Ru
 
 function Row({ run, site, view }: { run: RunDetail; site: SitePrivacy; view: View }) {
   const budget = budgetOf(site);
-  const chosen = view.site === site.site;
+  const chosen = view.query.site === site.site;
   const { icon, tone } = STATUS_LOOK[site.status];
-  const target: View = { run: view.run, site: chosen ? null : site.site };
+  const target = to("run", { ...view.query, site: chosen ? null : site.site });
   const here = site.epsilon_run.at(-1);
   return (
     <tr role="row" className={chosen ? "chosen" : undefined}>

@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 
 import { ApiError } from "../api/client";
+import { to } from "../api/view";
 import { ChartIcon, WarningIcon } from "../ui/icons";
 import { ViewLink } from "../ui/view-link";
 
@@ -39,6 +40,17 @@ export function NoRuns() {
   );
 }
 
+export function NoSuchPage() {
+  return (
+    <Message icon={<WarningIcon />} tone="limit" title="There is no such page">
+      <p>The address names none of this dashboard's pages. They are in the list at the side.</p>
+      <ViewLink className="button primary" view={to("run")}>
+        Show the newest run
+      </ViewLink>
+    </Message>
+  );
+}
+
 export function ReadFailed({ error, onRetry }: { error: Error; onRetry: () => void }) {
   const status = error instanceof ApiError ? error.status : null;
   const trace = error instanceof ApiError ? error.traceId : null;
@@ -46,7 +58,7 @@ export function ReadFailed({ error, onRetry }: { error: Error; onRetry: () => vo
     return (
       <Message icon={<WarningIcon />} tone="limit" title="There is no such run">
         <p>The link names a run that this server does not have. It may belong to another one.</p>
-        <ViewLink className="button primary" view={{ run: null, site: null }}>
+        <ViewLink className="button primary" view={to("run")}>
           Show the newest run
         </ViewLink>
         <Particulars status={status} trace={trace} />

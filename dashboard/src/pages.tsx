@@ -1,0 +1,27 @@
+/** Every page of the dashboard: its name, its place in the rail, and its code, which is loaded when it is first shown. */
+import { type ComponentType, type LazyExoticComponent, type ReactNode } from "react";
+
+import type { Live } from "./api/use-live";
+import type { Page, View } from "./api/view";
+import { RunPage } from "./run/run-page";
+import { ChartIcon } from "./ui/icons";
+
+export interface PageProps {
+  /** What the address asks this page to show. */
+  view: View;
+  live: Live;
+  /** The API answers, but cannot read its bucket since then; null when it can. */
+  storageSince: string | null;
+}
+
+export interface PageEntry {
+  page: Page;
+  name: string;
+  /** In the rail; null: reached from other pages only. */
+  icon: ReactNode;
+  View: ComponentType<PageProps> | LazyExoticComponent<ComponentType<PageProps>>;
+}
+
+export const PAGES: readonly PageEntry[] = [
+  { page: "run", name: "Training run", icon: <ChartIcon />, View: RunPage },
+];
