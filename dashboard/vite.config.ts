@@ -25,10 +25,11 @@ const proxy: Record<string, ProxyOptions> = {
   },
 };
 
-// What a closed network needs and no more: nothing is fetched from elsewhere. Radix injects two style elements.
+// What a closed network needs and no more: nothing is fetched from elsewhere. Radix injects two style elements; a
+// picture that is saved is drawn from a blob of the page's own.
 const headers = {
   "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self'; " +
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' blob:; " +
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "referrer-policy": "no-referrer",
   "x-content-type-options": "nosniff",

@@ -1,8 +1,9 @@
-import { useId, useState, type ReactNode } from "react";
+import { useId, useRef, useState, type ReactNode } from "react";
 
 import { Card } from "../ui/card";
 import type { ChartModel } from "./model";
 import { CHART_HEIGHT, RoundChart } from "./round-chart";
+import { SaveMenu } from "./save-menu";
 
 /** The same figures as rows, newest round first. */
 export interface TableModel {
@@ -10,62 +11,92 @@ export interface TableModel {
   rows: readonly (readonly string[])[];
 }
 
-interface ChartCardProps {
+interface ChartFrameProps {
   title: string;
-  note: ReactNode;
-  model: ChartModel;
+  note: string;
   table: TableModel;
   /** Stands in the chart's place while there is nothing to draw. */
   empty: ReactNode | null;
+  /** Said below a saved picture; the page's title where it is left out. */
+  source?: string;
+  /** Further buttons beside Table. */
+  actions?: ReactNode;
+  height?: number;
+  children: ReactNode;
 }
 
-/** A chart with its title, and its figures as a table for who prefers to read them. */
-export function ChartCard({ title, note, model, table, empty }: ChartCardProps) {
+/** The card of a chart: its title, its figures as a table for who prefers to read them, and its picture to save. */
+export function ChartFrame({
+  title,
+  note,
+  table,
+  empty,
+  source,
+  actions,
+  height = CHART_HEIGHT,
+  children,
+}: ChartFrameProps) {
   const [asTable, setAsTable] = useState(false);
-  const body = useId();
+  const id = useId();
+  const body = useRef<HTMLDivElement>(null);
   return (
     <Card
       title={title}
       note={note}
       action={
         !empty && (
-          <button
-            type="button"
-            className="button small"
-            aria-pressed={asTable}
-            aria-controls={body}
-            onClick={() => {
-              setAsTable(!asTable);
-            }}
-          >
-            Table<span className="sr-only"> of {title}</span>
-          </button>
+          <div className="chart-actions">
+            {actions}
+            {!asTable && (
+              <SaveMenu title={title} note={note} source={source ?? document.title} chart={body} />
+            )}
+            <button
+              type="button"
+              className="button small"
+              aria-pressed={asTable}
+              aria-controls={id}
+              onClick={() => {
+                setAsTable(!asTable);
+              }}
+            >
+              Table<span className="sr-only"> of {title}</span>
+            </button>
+          </div>
         )
       }
     >
-      <div id={body} className="chart-body">
+      <div id={id} className="chart-body" ref={body}>
         {empty ? (
-          <div className="chart-empty" style={{ height: CHART_HEIGHT }}>
+          <div className="chart-empty" style={{ height }}>
             {empty}
           </div>
         ) : asTable ? (
-          <FigureTable title={title} table={table} />
+          <FigureTable title={title} table={table} height={height} />
         ) : (
-          <RoundChart model={model} />
+          children
         )}
       </div>
     </Card>
   );
 }
 
-function FigureTable({ title, table }: { title: string; table: TableModel }) {
+/** A chart over rounds in its card. */
+export function ChartCard({ model, ...rest }: Omit<ChartFrameProps, "children"> & { model: ChartModel }) {
+  return (
+    <ChartFrame {...rest}>
+      <RoundChart model={model} />
+    </ChartFrame>
+  );
+}
+
+function FigureTable({ title, table, height }: { title: string; table: TableModel; height: number }) {
   return (
     <div
       className="figure-table"
       role="region"
       aria-label={`${title}, table`}
       tabIndex={0}
-      style={{ height: CHART_HEIGHT }}
+      style={{ height }}
     >
       <table>
         <thead>
@@ -78,8 +109,8 @@ function FigureTable({ title, table }: { title: string; table: TableModel }) {
           </tr>
         </thead>
         <tbody>
-          {table.rows.map((row) => (
-            <tr key={row[0]}>
+          {table.rows.map((row, place) => (
+            <tr key={`${place} ${row[0] ?? ""}`}>
               {row.map((cell, index) =>
                 index === 0 ? (
                   <th key={table.columns[index]} scope="row">

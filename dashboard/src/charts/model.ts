@@ -1,7 +1,11 @@
 /** What a chart over rounds is told to draw. */
 
-/** Which of the theme's colours, and with it which meaning: the global model, one site, privacy, or background. */
-export type Tone = "global" | "privacy" | "context";
+import type { Shape } from "./marks";
+
+/** Which of the theme's colours, and with it which meaning: the global model, privacy, background, or one of several
+    runs side by side. */
+export type Tone =
+  "global" | "privacy" | "context" | "run-1" | "run-2" | "run-3" | "run-4" | "run-5" | "run-6";
 
 export interface Point {
   round: number;
@@ -24,6 +28,11 @@ export interface Series {
   label?: { text: string; note?: string };
   /** Released now and then instead of each round: points without a line. */
   scattered?: boolean;
+  /** Uncertainty of single points, drawn as whiskers. */
+  intervals?: readonly { round: number; low: number; high: number }[];
+  /** Tells the line from its neighbours without its colour: a dash pattern, and the shape at its end. */
+  dash?: string;
+  shape?: Shape;
 }
 
 /** A horizontal line across the chart. */
@@ -39,6 +48,7 @@ export interface TooltipRow {
   name: string;
   value: string;
   tone?: Tone;
+  shape?: Shape;
 }
 
 export interface ChartModel {

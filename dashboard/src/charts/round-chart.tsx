@@ -8,8 +8,10 @@ import { memo, useId, useMemo, type KeyboardEvent, type PointerEvent } from "rea
 
 import { setCrosshair, useCrosshair } from "./crosshair";
 import { layOut, type Layout } from "./layout";
+import { Mark } from "./marks";
 import { describe, lastPoint, roundsOf, type ChartModel, type Series } from "./model";
 import { nearest } from "./scales";
+import { Tooltip } from "./tooltip";
 import { textWidth } from "./text-width";
 import { useWidth } from "./use-width";
 
@@ -174,7 +176,12 @@ function Line({ series, layout, fill }: { series: Series; layout: Layout; fill: 
     <g className={`series tone-${series.tone}`}>
       {series.band && <path className="band" d={shapes.band(series.band)} />}
       {series.filled && <path d={shapes.area(series.points)} fill={fill} />}
-      {!series.scattered && <path className="line" d={shapes.line(series.points)} />}
+      {!series.scattered && (
+        <path className="line" d={shapes.line(series.points)} strokeDasharray={series.dash} />
+      )}
+      {series.intervals?.map(({ round, low, high }) => (
+        <path key={round} className="whisker" d={whisker(x(round), y(low), y(high))} />
+      ))}
       {end && series.planned && (
         <path
           className="planned"
@@ -182,20 +189,29 @@ function Line({ series, layout, fill }: { series: Series; layout: Layout; fill: 
         />
       )}
       {(series.scattered ?? (layout.dots && series.tone !== "context")) &&
-        points.map(({ round, value }) => (
-          <circle
-            key={round}
-            className={series.scattered ? "release" : "dot"}
-            cx={x(round)}
-            cy={y(value)}
-            r={series.scattered ? 4 : 2.25}
-          />
-        ))}
+        points.map(({ round, value }) =>
+          series.scattered ? (
+            <Mark
+              key={round}
+              className="release"
+              shape={series.shape ?? "circle"}
+              x={x(round)}
+              y={y(value)}
+            />
+          ) : (
+            <circle key={round} className="dot" cx={x(round)} cy={y(value)} r={2.25} />
+          ),
+        )}
       {end && !series.scattered && series.tone !== "context" && (
-        <circle className="end" cx={x(end.round)} cy={y(end.value)} r={4.5} />
+        <Mark className="end" shape={series.shape ?? "circle"} x={x(end.round)} y={y(end.value)} />
       )}
     </g>
   );
+}
+
+/** An interval as a line with short ends. */
+export function whisker(x: number, low: number, high: number): string {
+  return `M${x - 3.5},${low}h7m-3.5,0V${high}m-3.5,0h7`;
 }
 
 interface OverlayProps {
@@ -210,7 +226,6 @@ function Overlay({ model, layout, rounds }: OverlayProps) {
   if (round === null || !rounds.includes(round)) return null;
   const { x, y, plot } = layout;
   const at = x(round);
-  const toLeft = at > (plot.left + plot.right) / 2;
   return (
     <div className="chart-overlay" aria-hidden="true">
       <svg width={layout.width} height={layout.height} focusable="false">
@@ -220,22 +235,23 @@ function Overlay({ model, layout, rounds }: OverlayProps) {
           .map((series) => {
             const value = series.points.find((point) => point.round === round)?.value;
             return value == null ? null : (
-              <circle key={series.id} className={`end tone-${series.tone}`} cx={at} cy={y(value)} r={4.5} />
+              <Mark
+                key={series.id}
+                className={`end tone-${series.tone}`}
+                shape={series.shape ?? "circle"}
+                x={at}
+                y={y(value)}
+              />
             );
           })}
       </svg>
-      <div
-        className="tooltip"
-        style={toLeft ? { right: layout.width - at + 14, top: plot.top } : { left: at + 14, top: plot.top }}
-      >
-        <strong>Round {round}</strong>
-        {model.tooltip(round).map((row) => (
-          <div key={row.name} className="tooltip-row">
-            <span className={row.tone ? `key tone-${row.tone}` : undefined}>{row.name}</span>
-            <b>{row.value}</b>
-          </div>
-        ))}
-      </div>
+      <Tooltip
+        at={at}
+        width={layout.width}
+        plot={plot}
+        title={`Round ${round}`}
+        rows={model.tooltip(round)}
+      />
     </div>
   );
 }

@@ -78,6 +78,11 @@ export const CopyIcon = () => (
     <path d="M10.5 5.5v-1a2 2 0 0 0-2-2h-4a2 2 0 0 0-2 2v4a2 2 0 0 0 2 2h1" />
   </Icon>
 );
+export const DownloadIcon = () => (
+  <Icon>
+    <path d="M8 2.5v7.6M4.8 7.2L8 10.4l3.2-3.2M3 13.3h10" />
+  </Icon>
+);
 export const SunIcon = () => (
   <Icon>
     <circle cx="8" cy="8" r="2.9" />
