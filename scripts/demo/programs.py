@@ -67,13 +67,14 @@ def server(places: Places, ports: Ports, kms_key: str) -> Program:
     return Program("server", (_beside_python("fedpriv-server"),), environment, order=3)
 
 
-def metrics_api(ports: Ports, kms_key: str) -> Program:
+def metrics_api(places: Places, ports: Ports, kms_key: str) -> Program:
     """The reader of the bucket."""
     environment = aws_environment(ports) | {
         "FEDPRIV_HOST": HOST,
         "FEDPRIV_PORT": str(ports.api),
         "FEDPRIV_BUCKET": BUCKET,
         "FEDPRIV_KMS_KEY_ID": kms_key,
+        "FEDPRIV_AUDITOR_KEYS": str(places.hub.auditor),
         "FEDPRIV_PROMETHEUS_PORT": str(ports.api_prometheus),
     }
     return Program("metrics-api", (_beside_python("fedpriv-metrics"),), environment, order=2)

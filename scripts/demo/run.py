@@ -46,7 +46,7 @@ def run_demo(console: Console, places: Places, ports: Ports, *, once: bool) -> N
 def _run(console: Console, places: Places, ports: Ports, supervisor: Supervisor, *, once: bool) -> None:
     def launch_storing(kms_key: str) -> None:
         supervisor.launch(programs.server(places, ports, kms_key))
-        supervisor.launch(programs.metrics_api(ports, kms_key))
+        supervisor.launch(programs.metrics_api(places, ports, kms_key))
 
     watch = Watch(supervisor, ports, launch_storing)
     try:
@@ -85,7 +85,7 @@ def _start(
     began = time.monotonic()
     sites = [programs.site(places, ports, number) for number in range(len(SITES))]
     # What they wait for is not known yet, but supervisord wants to hear of every program at its start.
-    later = [programs.server(places, ports, kms_key=""), programs.metrics_api(ports, kms_key="")]
+    later = [programs.server(places, ports, kms_key=""), programs.metrics_api(places, ports, kms_key="")]
     supervisor.start([programs.emulator(places, ports), programs.dashboard(ports), *sites], later)
     watch.start()
 

@@ -65,6 +65,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Audit
+         * @description What an auditor asks, over all runs, newest first: plans, admissions, refusals, late and bad answers, ends,
+         *     statements with their digests, changes of the allow-list, starts of servers. Rounds that went as planned are in each
+         *     run's log.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/chains": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Chains
+         * @description For each site's ledger, whether all the heads that the hub was told can be of one ledger that only grew, with the
+         *     objects that contradict it. The hub holds no ledger: `not_proven` says what it cannot tell.
+         */
+        get: operations["list_chains"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -266,6 +309,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{run_id}/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Model
+         * @description The published model, safetensors, byte for byte; `Repr-Digest` is its SHA-256 (RFC 9530).
+         */
+        get: operations["get_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{run_id}/privacy": {
         parameters: {
             query?: never;
@@ -299,6 +362,48 @@ export interface paths {
          *     is missed or told twice, whatever comes late.
          */
         get: operations["list_records"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run_id}/statement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Statement
+         * @description `statement.json`, byte for byte as it was signed: what `fedpriv verify` takes. docs/reference/statement.md says
+         *     what is in it; its JSON Schema is docs/reference/statement.schema.json.
+         */
+        get: operations["get_statement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run_id}/statement/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check Statement
+         * @description Whether the statement is genuine, by the hub's own check with the public keys that this API was given. It proves
+         *     what storage did to the statement, not what the hub did; an auditor runs `fedpriv verify` with keys of their own.
+         */
+        get: operations["check_statement"];
         put?: never;
         post?: never;
         delete?: never;
@@ -497,11 +602,179 @@ export interface components {
          */
         AdviceCode: "RANGE_SPANS_DECADES" | "DEFAULT_OFF_CENTRE" | "MANY_FEATURES" | "DELTA_TOO_LARGE" | "SITES_REFUSE" | "TOO_FEW_RECORDS" | "ROUNDS_UNUSUAL" | "ACCURACY_UNKNOWN" | "SEVERAL_RECORDS";
         /**
+         * AuditEntry
+         * @description Something that happened, and the object in the bucket that says so.
+         */
+        AuditEntry: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Code
+             * @description of a refusal or a failure: its entry in the error reference
+             */
+            code: string | null;
+            /**
+             * Digest
+             * @description SHA-256 of a plan or statement, or a key's fingerprint
+             */
+            digest: string | null;
+            /**
+             * Id
+             * @description unique; entries of the same moment are in its order
+             */
+            id: string;
+            kind: components["schemas"]["AuditKind"];
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "ok" | "info" | "warning" | "problem";
+            /**
+             * Object
+             * @description key of the object in the bucket
+             */
+            object: string;
+            /** Round */
+            round: number | null;
+            /**
+             * Run
+             * @description the run's name
+             */
+            run: string | null;
+            /** Run Id */
+            run_id: string | null;
+            /** Site */
+            site: string | null;
+            /** Text */
+            text: string;
+            /**
+             * What
+             * @description more exactly, such as `site_declined` or `key_rotated`
+             */
+            what: string;
+        };
+        /**
+         * AuditKind
+         * @description Groups of entries.
+         * @enum {string}
+         */
+        AuditKind: "run" | "admission" | "refusal" | "answer" | "statement" | "allow_list" | "server" | "malformed";
+        /**
+         * AuditPage
+         * @description Entries, newest first.
+         */
+        AuditPage: {
+            /** Entries */
+            entries: components["schemas"]["AuditEntry"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Read At
+             * @description when allow-lists and starts of servers were last looked for
+             */
+            read_at: string | null;
+            /**
+             * Total
+             * @description entries that fit the question, on all pages
+             */
+            total: number;
+        };
+        /**
+         * AuditResult
+         * @description `fedpriv audit --out FILE`. Passed: every check holds, no bound refutes the claim, every defect was caught.
+         */
+        AuditResult: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Bounds */
+            bounds: components["schemas"]["Bound"][];
+            /** Checks */
+            checks: components["schemas"]["Check"][];
+            /**
+             * Code Digest
+             * @description SHA-256 over the audited packages' source files
+             */
+            code_digest: string;
+            /** Code Version */
+            code_version: string;
+            /** Defects */
+            defects: components["schemas"]["SeededDefect"][];
+            /**
+             * Quick
+             * @description fewer canaries and no seeded defects
+             */
+            quick: boolean;
+            /**
+             * Schema Version
+             * @default 1.0
+             * @constant
+             */
+            schema_version: "1.0";
+            /** Seconds */
+            seconds: number;
+            /** Software */
+            software: {
+                [key: string]: string;
+            };
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "passed" | "failed";
+        };
+        /**
          * Basis
          * @description What a forecast stands on.
          * @enum {string}
          */
         Basis: "measured" | "other-table";
+        /**
+         * Bound
+         * @description Lower bounds on the epsilon that the code really has, from what an attacker can tell of its replies.
+         *
+         *     The code is refuted when the larger of the two is above `claim`, which is what the site's ledger says. `power` is
+         *     what the same experiment finds when the noise is halved: a bound that cannot rise above the claim even then proves
+         *     nothing.
+         */
+        Bound: {
+            /** Canaries */
+            canaries: number;
+            /**
+             * Claim
+             * @description epsilon by the ledger, rounded up to 1e-4
+             */
+            claim: number;
+            /**
+             * Clopper Pearson
+             * @description assumes nothing about the noise
+             */
+            clopper_pearson: number;
+            /**
+             * Confidence
+             * @description of both bounds together
+             */
+            confidence: number;
+            /** Delta */
+            delta: number;
+            /**
+             * Gaussian
+             * @description assumes that scores are normal, as they are by design
+             */
+            gaussian: number;
+            /**
+             * Power
+             * @description the larger bound at half the noise; none: not measured
+             */
+            power?: number | null;
+            /** Recipe */
+            recipe: string;
+        };
         /**
          * BudgetHistory
          * @description Columns over the runs that a site joined, oldest first: what it told at admission, and last of all in each.
@@ -555,6 +828,123 @@ export interface components {
              * @description when the site first told this; it may have held before
              */
             since: string;
+        };
+        /**
+         * Chain
+         * @description One ledger: of a site, for a data set.
+         */
+        Chain: {
+            /** Checks */
+            checks: components["schemas"]["ChainCheck"][];
+            /** Dataset */
+            dataset: string;
+            /**
+             * Genesis
+             * @description hash of the ledger's first entry, as its signed parts name it
+             */
+            genesis: string | null;
+            /**
+             * Heads
+             * @description heads that were compared
+             */
+            heads: number;
+            /** @description the newest head */
+            last: components["schemas"]["ChainHead"] | null;
+            /** Partition */
+            partition: number | null;
+            /** Partitions */
+            partitions: number | null;
+            /**
+             * Runs
+             * @description runs in which the site told one
+             */
+            runs: number;
+            /**
+             * Signed
+             * @description heads that the site signed, in its parts of privacy statements
+             */
+            signed: number;
+            /** Site */
+            site: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "consistent" | "forked" | "rolled_back" | "unknown";
+        };
+        /**
+         * ChainCheck
+         * @description One thing that was looked at.
+         */
+        ChainCheck: {
+            /** Detail */
+            detail: string;
+            /**
+             * Evidence
+             * @description the heads that contradict each other, or the objects that say so
+             */
+            evidence: components["schemas"]["ChainHead"][];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "failed" | "not checked";
+            /** What */
+            what: string;
+        };
+        /**
+         * ChainHead
+         * @description A ledger's newest entry as some object tells it.
+         */
+        ChainHead: {
+            /**
+             * Head
+             * @description hash of the entry
+             */
+            head: string | null;
+            /**
+             * Object
+             * @description key in the bucket
+             */
+            object: string;
+            /**
+             * Run Id
+             * @description null for a witness object, which belongs to no run
+             */
+            run_id: string | null;
+            /**
+             * Seq
+             * @description number of the entry, from 0; null where an object only refuses the ledger
+             */
+            seq: number | null;
+        };
+        /**
+         * Chains
+         * @description Every ledger that the hub has heard of.
+         */
+        Chains: {
+            /** Chains */
+            chains: components["schemas"]["Chain"][];
+            /**
+             * Not Proven
+             * @description what none of these checks can tell
+             */
+            not_proven: string[];
+            /**
+             * Read At
+             * @description when statements and witness objects were last looked for
+             */
+            read_at: string | null;
+            /**
+             * Statements
+             * @description privacy statements whose parts were compared
+             */
+            statements: number;
+            /**
+             * Witnesses
+             * @description witness objects whose entry numbers were compared
+             */
+            witnesses: number;
         };
         /**
          * Charge
@@ -658,6 +1048,28 @@ export interface components {
             seq: string;
         };
         /**
+         * Check
+         * @description One test of the code: what must hold, whether it does, and the figures that say so.
+         */
+        Check: {
+            /**
+             * Expects
+             * @description what must hold, with its threshold
+             */
+            expects: string;
+            /** Figures */
+            figures: {
+                [key: string]: boolean | number | string;
+            };
+            /**
+             * Name
+             * @description group.property
+             */
+            name: string;
+            /** Passed */
+            passed: boolean;
+        };
+        /**
          * ClosestBudget
          * @description The site whose training records have used the largest share of their lifetime limit, when the run last heard.
          */
@@ -694,6 +1106,46 @@ export interface components {
             runs_that_fit: number;
             /** Spent */
             spent: number;
+        };
+        /**
+         * DataContract
+         * @description What every site of a run declares about its table. Sites and server compare digests of it.
+         */
+        DataContract: {
+            /** Features */
+            features: components["schemas"]["Feature"][];
+            /**
+             * Group
+             * @description column that names the patient of a record
+             */
+            group?: string | null;
+            label: components["schemas"]["Label"];
+            /** Name */
+            name: string;
+            /**
+             * Nominal Patients
+             * @description patients over all sites; runs whose unit is the patient need it
+             */
+            nominal_patients?: number | null;
+            /**
+             * Nominal Size
+             * @description records over all sites, typed by a person
+             */
+            nominal_size: number;
+            /** Version */
+            version: string;
+        };
+        /**
+         * EarlierCharges
+         * @description Gaussian releases of equal parameters, over all other runs of the data set.
+         */
+        EarlierCharges: {
+            /** Noise Multiplier */
+            noise_multiplier: number;
+            /** Sample Rate */
+            sample_rate: number;
+            /** Steps */
+            steps: number;
         };
         /**
          * EndCause
@@ -737,6 +1189,25 @@ export interface components {
              * @constant
              */
             mechanism: "geometric";
+        };
+        /**
+         * Feature
+         * @description One numeric column: declared range, transform, and the value that stands in for a missing cell.
+         */
+        Feature: {
+            /**
+             * Default
+             * @description in the column's unit; none: the middle, z = 0
+             */
+            default?: number | null;
+            /** Hi */
+            hi: number;
+            /** Lo */
+            lo: number;
+            /** Name */
+            name: string;
+            /** @default linear */
+            transform: components["schemas"]["Transform"];
         };
         /**
          * Forecast
@@ -904,6 +1375,64 @@ export interface components {
             truncated: boolean;
         };
         /**
+         * GaussianCharge
+         * @description A clipped sum over training records with Gaussian noise σ·C, `steps` times at sampling rate q.
+         */
+        GaussianCharge: {
+            /** Max Grad Norm */
+            max_grad_norm: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            mechanism: "gaussian";
+            /** Noise Multiplier */
+            noise_multiplier: number;
+            phase: components["schemas"]["Phase"];
+            /** Reply Digest */
+            reply_digest: string | null;
+            /** Request Digest */
+            request_digest: string;
+            /** Round */
+            round: number;
+            /** Sample Rate */
+            sample_rate: number;
+            /**
+             * State
+             * @description reserved: charged, but nothing of it was ever sent
+             * @enum {string}
+             */
+            state: "reserved" | "committed";
+            /** Steps */
+            steps: number;
+        };
+        /**
+         * GeometricCharge
+         * @description Counts of held-out records with two-sided geometric noise: pure epsilon.
+         */
+        GeometricCharge: {
+            /** Epsilon Pure */
+            epsilon_pure: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            mechanism: "geometric";
+            phase: components["schemas"]["Phase"];
+            /** Reply Digest */
+            reply_digest: string | null;
+            /** Request Digest */
+            request_digest: string;
+            /** Round */
+            round: number;
+            /**
+             * State
+             * @description reserved: charged, but nothing of it was ever sent
+             * @enum {string}
+             */
+            state: "reserved" | "committed";
+        };
+        /**
          * HeldOut
          * @description The model on records that the sites held out, released under DP. Intervals include the noise.
          */
@@ -960,6 +1489,38 @@ export interface components {
             spent: number;
         };
         /**
+         * Label
+         * @description The column to predict and its classes; a record's label is the index of its class.
+         */
+        Label: {
+            /** Classes */
+            classes: string[];
+            /** Column */
+            column: string;
+        };
+        /**
+         * LedgerFacts
+         * @description Which ledger the part was made from, and how far it had come.
+         */
+        LedgerFacts: {
+            /**
+             * Genesis
+             * @description hash of its first entry
+             */
+            genesis: string;
+            /**
+             * Head
+             * @description hash of its entry `seq`
+             */
+            head: string;
+            /** Partition */
+            partition: number;
+            /** Partitions */
+            partitions: number;
+            /** Seq */
+            seq: number;
+        };
+        /**
          * LedgerPage
          * @description Accounts by site and data set.
          */
@@ -975,6 +1536,30 @@ export interface components {
             only_site: string | null;
             /** Seq */
             seq: string;
+        };
+        /**
+         * Limits
+         * @description What the site's own policy allows at the run's end, and the policy under which it was admitted.
+         */
+        Limits: {
+            /**
+             * Admitted Under
+             * @description digest of the policy at admission
+             */
+            admitted_under: string;
+            /** Delta */
+            delta: number;
+            /**
+             * Epsilon
+             * @description lifetime budget of the data set
+             */
+            epsilon: number;
+            /** Held Out Share */
+            held_out_share: number;
+            /** Max Run Epsilon */
+            max_run_epsilon: number;
+            /** Policy Digest */
+            policy_digest: string;
         };
         /**
          * LogEntry
@@ -1084,6 +1669,19 @@ export interface components {
             n_classes: number;
             /** N Features */
             n_features: number;
+        };
+        /**
+         * Outcome
+         * @description How the run ended.
+         */
+        Outcome: {
+            cause: components["schemas"]["EndCause"];
+            /**
+             * Rounds
+             * @description training rounds completed
+             */
+            rounds: number;
+            state: components["schemas"]["RunState"];
         };
         /**
          * Outlook
@@ -1328,6 +1926,27 @@ export interface components {
              * @default about:blank
              */
             type: string;
+        };
+        /**
+         * Promise
+         * @description What a run was planned to cost a record of any site.
+         */
+        Promise: {
+            /**
+             * Adjacency
+             * @default add-remove
+             * @constant
+             */
+            adjacency: "add-remove";
+            /** Delta */
+            delta: number;
+            /** Epsilon */
+            epsilon: number;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "record" | "patient";
         };
         /**
          * PublicValidation
@@ -1658,6 +2277,17 @@ export interface components {
             state: components["schemas"]["RunState"];
         };
         /**
+         * Section
+         * @description One site: its signed part; of a site that never answered the run's close, what it last told, which nobody
+         *     signed.
+         */
+        Section: {
+            signed: components["schemas"]["SignedPart"] | null;
+            /** Site */
+            site: string;
+            told: components["schemas"]["SiteFacts"] | null;
+        };
+        /**
          * SeedRow
          * @description A row of `GET /metrics`, the contract of the first dashboard.
          */
@@ -1681,6 +2311,25 @@ export interface components {
             site: string;
         };
         /**
+         * SeededDefect
+         * @description A fault that was put into the code on purpose, and which checks noticed.
+         */
+        SeededDefect: {
+            /**
+             * Bound
+             * @description lower bound on its epsilon; none: no bound can see it
+             */
+            bound?: number | null;
+            /** Caught By */
+            caught_by: string[];
+            /** Claim */
+            claim?: number | null;
+            /** Name */
+            name: string;
+            /** What */
+            what: string;
+        };
+        /**
          * Series
          * @description One site's values (or the global model's, site `global`) over rounds; null where nothing was released.
          */
@@ -1696,6 +2345,43 @@ export interface components {
             site: string;
             /** Values */
             values: (number | null)[];
+        };
+        /**
+         * Signature
+         * @description A signature over canonical JSON, after a line that says what is signed (`sign.py`).
+         */
+        Signature: {
+            /**
+             * Algorithm
+             * @enum {string}
+             */
+            algorithm: "ecdsa-p256-sha256" | "ed25519";
+            /**
+             * Key
+             * @description SHA-256 of the public key; names it, proves nothing
+             */
+            key: string;
+            /**
+             * Value
+             * @description base64
+             */
+            value: string;
+        };
+        /**
+         * SignedPart
+         * @description A part and the signature of the site's node key over it.
+         */
+        SignedPart: {
+            part: components["schemas"]["SitePart"];
+            signature: components["schemas"]["Signature"];
+        };
+        /**
+         * SignedStatement
+         * @description `statement.json`.
+         */
+        SignedStatement: {
+            signature: components["schemas"]["Signature"];
+            statement: components["schemas"]["Statement"];
         };
         /**
          * SiteDetail
@@ -1819,6 +2505,22 @@ export interface components {
             text: string;
         };
         /**
+         * SiteEpsilon
+         * @description A site's epsilon at `delta`, of this run and of the data set's whole life.
+         *
+         *     Held-out records are in no training release, so that a record's epsilon is the larger of the two, not the sum.
+         */
+        SiteEpsilon: {
+            /** Delta */
+            delta: number;
+            /** @description pure epsilon, at delta 0 */
+            held_out_lifetime: components["schemas"]["Spent"];
+            /** @description pure epsilon, at delta 0 */
+            held_out_run: components["schemas"]["Spent"];
+            lifetime: components["schemas"]["Spent"];
+            run: components["schemas"]["Spent"];
+        };
+        /**
          * SiteFacts
          * @description What a site says of its own budget. Policy facts and planned constants only: no record is in them.
          *
@@ -1879,6 +2581,71 @@ export interface components {
             seq: string;
             /** Sites */
             sites: components["schemas"]["SiteSummary"][];
+        };
+        /**
+         * SitePart
+         * @description What one site says of one run, from its own ledger, at the run's close.
+         */
+        SitePart: {
+            /**
+             * Adjacency
+             * @default add-remove
+             * @constant
+             */
+            adjacency: "add-remove";
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            audit: components["schemas"]["AuditResult"] | null;
+            /** Contract Digest */
+            contract_digest: string;
+            /** Dataset */
+            dataset: string;
+            /**
+             * Earlier
+             * @description all other runs of the data set
+             */
+            earlier: components["schemas"]["EarlierCharges"][];
+            /**
+             * Earlier Held Out
+             * @description pure epsilon of all other runs' evaluations
+             */
+            earlier_held_out: number;
+            /**
+             * Entries
+             * @description this run's releases, in their latest state
+             */
+            entries: (components["schemas"]["GaussianCharge"] | components["schemas"]["GeometricCharge"])[];
+            epsilon: components["schemas"]["SiteEpsilon"];
+            ledger: components["schemas"]["LedgerFacts"];
+            limits: components["schemas"]["Limits"];
+            /** Plan Digest */
+            plan_digest: string;
+            /**
+             * Randomness
+             * @description where noise and sampling come from
+             * @constant
+             */
+            randomness: "operating-system";
+            /** Run Id */
+            run_id: string;
+            /**
+             * Schema Version
+             * @default 2.0
+             * @constant
+             */
+            schema_version: "2.0";
+            /** Site */
+            site: string;
+            software: components["schemas"]["Software"];
+            timing: components["schemas"]["Timing"];
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "record" | "patient";
         };
         /**
          * SitePrivacy
@@ -2008,6 +2775,178 @@ export interface components {
             stock: boolean;
         };
         /**
+         * Software
+         * @description What ran.
+         */
+        Software: {
+            /** Code Version */
+            code_version: string;
+            /**
+             * Image Digest
+             * @description as FEDPRIV_IMAGE_DIGEST says; none: not told
+             */
+            image_digest: string | null;
+            /**
+             * Packages
+             * @description version by name, Python among them
+             */
+            packages: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * Spent
+         * @description Epsilon under both adjacencies. `add_remove` is what is guaranteed; `replace_one` is there to compare with.
+         */
+        Spent: {
+            /** Add Remove */
+            add_remove: number;
+            /** Replace One */
+            replace_one: number;
+        };
+        /**
+         * Statement
+         * @description The privacy statement of one model.
+         */
+        Statement: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            contract: components["schemas"]["DataContract"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** @description of the site whose record is protected least by all its runs */
+            lifetime: components["schemas"]["Strength"];
+            /**
+             * Model Digest
+             * @description SHA-256 of model.safetensors
+             */
+            model_digest: string;
+            /** Name */
+            name: string;
+            outcome: components["schemas"]["Outcome"];
+            plan: components["schemas"]["Plan"];
+            /** Plan Digest */
+            plan_digest: string;
+            promise: components["schemas"]["Promise"];
+            public_validation: components["schemas"]["PublicValidation"] | null;
+            /** @description of the site whose record is protected least by this run */
+            run: components["schemas"]["Strength"];
+            /** Run Id */
+            run_id: string;
+            /**
+             * Schema Version
+             * @default 2.0
+             * @constant
+             */
+            schema_version: "2.0";
+            /** Sections */
+            sections: components["schemas"]["Section"][];
+            server: components["schemas"]["Software"];
+            words: components["schemas"]["Words"];
+        };
+        /**
+         * StatementCheck
+         * @description What the hub's own check of its statement found. An auditor's own, with `fedpriv verify`, needs no hub.
+         */
+        StatementCheck: {
+            /** Checked At */
+            checked_at: string | null;
+            /**
+             * Detail
+             * @description why there is none, why it is not checked, or what was found
+             */
+            detail: string;
+            /**
+             * Digest
+             * @description SHA-256 of statement.json
+             */
+            digest: string | null;
+            /**
+             * Expected
+             * @description whether a statement will still come
+             */
+            expected: boolean;
+            /** Findings */
+            findings: components["schemas"]["StatementFinding"][];
+            /** Keys */
+            keys: components["schemas"]["StatementKey"][];
+            /**
+             * Model Digest
+             * @description SHA-256 of the model that the run published
+             */
+            model_digest: string | null;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Seconds
+             * @description that the check took
+             */
+            seconds: number | null;
+            /**
+             * Size
+             * @description bytes of statement.json
+             */
+            size: number | null;
+            /**
+             * State
+             * @description `incomplete`: all that is signed holds, but a site's part is not signed, or its key is not here
+             * @enum {string}
+             */
+            state: "none" | "unchecked" | "checking" | "verified" | "incomplete" | "failed";
+            /**
+             * Unsigned
+             * @description sites that signed no part
+             */
+            unsigned: string[];
+        };
+        /**
+         * StatementFinding
+         * @description One check, as `fedpriv verify` prints it.
+         */
+        StatementFinding: {
+            /** Detail */
+            detail: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "failed" | "not checked";
+            /** What */
+            what: string;
+        };
+        /**
+         * StatementKey
+         * @description A public key that a signature was checked with.
+         */
+        StatementKey: {
+            /**
+             * File
+             * @description in the folder of public keys
+             */
+            file: string;
+            /**
+             * Fingerprint
+             * @description SHA-256 of the key in DER form
+             */
+            fingerprint: string;
+            /**
+             * Former
+             * @description true for a key that has been replaced since
+             */
+            former: boolean;
+            /**
+             * Owner
+             * @description `hub`, or a site
+             */
+            owner: string;
+        };
+        /**
          * StreamEvent
          * @description The data of a server-sent event. Its `id:` is `seq`; send that as `Last-Event-ID` to go on from there.
          */
@@ -2047,6 +2986,52 @@ export interface components {
          */
         StreamEventKind: "record" | "round_closed" | "budget" | "run_status" | "log" | "reset";
         /**
+         * Strength
+         * @description An epsilon in terms of an attack: of people who are not in the data, 1 % are accused; of those who are, at most
+         *     `attack_success` are found by the best attack on what was released.
+         */
+        Strength: {
+            /**
+             * Attack Success
+             * @description true positives at 1 % false positives
+             */
+            attack_success: number;
+            /**
+             * Attack Success At Most
+             * @description the same for whatever has this ε and δ
+             */
+            attack_success_at_most: number;
+            /** Delta */
+            delta: number;
+            /** Epsilon */
+            epsilon: number;
+            /**
+             * Mu
+             * @description of the Gaussian mechanism with this ε at this δ, μ-GDP
+             */
+            mu: number;
+        };
+        /**
+         * Timing
+         * @description How often the time of an answer could be told: it took longer than the plan's `min_reply_ms`.
+         */
+        Timing: {
+            /**
+             * Counted Since
+             * Format: date-time
+             * @description start of the process; what came before is not counted
+             */
+            counted_since: string;
+            /** Overran */
+            overran: number;
+        };
+        /**
+         * Transform
+         * @description How a feature's declared range [lo, hi], scaled to u in [0, 1], is spread before training.
+         * @enum {string}
+         */
+        Transform: "linear" | "sqrt" | "log";
+        /**
          * Utility
          * @description What accuracy to expect, and how many records it would take to lose no more than is acceptable.
          */
@@ -2069,6 +3054,34 @@ export interface components {
              * @description over all sites, two significant digits, rounded up
              */
             records_needed: number;
+        };
+        /**
+         * Words
+         * @description The guarantee, its means and its limits in sentences. They follow from plan, contract and parts.
+         */
+        Words: {
+            /** Accountant */
+            accountant: string;
+            /** Clipping */
+            clipping: string;
+            /** Composition */
+            composition: string;
+            /** Evaluation */
+            evaluation: string;
+            /** Guarantee */
+            guarantee: string;
+            /** Hyper Parameters */
+            hyper_parameters: string;
+            /** Not Protected */
+            not_protected: string[];
+            /** Preprocessing */
+            preprocessing: string;
+            /** Randomness */
+            randomness: string;
+            /** Sampling */
+            sampling: string;
+            /** Trust Model */
+            trust_model: string;
         };
     };
     responses: never;
@@ -2201,6 +3214,150 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description one or more; none: all */
+                kind?: components["schemas"]["AuditKind"][];
+                /** @description entries about this site only */
+                site?: string | null;
+                /** @description entries of this run only */
+                run?: string | null;
+                /** @description none: 100 entries in JSON, all of them in NDJSON and CSV */
+                limit?: number | null;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                /** @description instead of `Accept`; none of both: json */
+                format?: components["schemas"]["Format"] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON is an `AuditPage`, each line of NDJSON an `AuditEntry`; CSV has its fields as columns. `Link` with `rel=next` says where a file goes on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_chains: {
+        parameters: {
+            query?: {
+                /** @description ledgers of this site only */
+                site?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chains"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2985,6 +4142,90 @@ export interface operations {
             };
         };
     };
+    get_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description `model.safetensors`, as the run published it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The object in the bucket is not the one that the run's end names. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or cannot be read. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_privacy: {
         parameters: {
             query?: never;
@@ -3092,6 +4333,165 @@ export interface operations {
                     "application/json": components["schemas"]["RecordPage"];
                     "application/x-ndjson": string;
                     "text/csv": string;
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or there are too many event streams. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_statement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedStatement"];
+                };
+            };
+            /** @description The answer that `If-None-Match` names still holds. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such run, site or metric. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is not allowed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong; the log has it under the trace id. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The object in the bucket is not the one that the run's end names. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The bucket is still being read, or cannot be read. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_statement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID of the run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatementCheck"];
                 };
             };
             /** @description The answer that `If-None-Match` names still holds. */

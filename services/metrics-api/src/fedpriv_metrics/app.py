@@ -42,11 +42,12 @@ def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(service.follower.run())
+        tasks = [asyncio.create_task(service.follower.run()), asyncio.create_task(service.proofs.run())]
         yield
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await service.planner.close()
 
     app = describe()

@@ -57,7 +57,12 @@ def run(settings: MetricsSettings) -> None:
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     count_requests(store, figures.s3_request)
     service = Service(
-        S3Tail(store, figures.malformed), figures, settings.poll_seconds, load_contracts(settings.contracts)
+        S3Tail(store, figures.malformed),
+        figures,
+        settings.poll_seconds,
+        load_contracts(settings.contracts),
+        store,
+        settings.auditor_keys,
     )
     config = uvicorn.Config(
         create_app(service, settings.cors_origins),

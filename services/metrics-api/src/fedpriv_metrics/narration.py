@@ -44,26 +44,27 @@ CAUSES: dict[EndCause, str] = {
 
 def run_log(run: RunIndex, limit: int) -> RunLog:
     """The newest `limit` entries, newest first."""
-    entries = [_admitted(entry) for entry in run.admissions.values()]
+    entries = [admitted(entry) for entry in run.admissions.values()]
     entries += [_closed(entry) for entry in run.rounds.values()]
-    entries += [_event(entry) for entry in run.events.values()]
+    entries += [event(entry) for entry in run.events.values()]
     if run.info:
-        entries.append(_begun(run.info))
+        entries.append(begun(run.info))
     if run.end:
-        entries.append(_ended(run.end))
+        entries.append(ended(run.end))
     entries.sort(key=lambda entry: (entry.at, entry.id), reverse=True)
     return RunLog(run_id=run.run_id, seq=str(run.seq), entries=entries[:limit])
 
 
 def site_entries(run: RunIndex, site: str) -> list[LogEntry]:
     """What the log tells of one site and of no other."""
-    entries = [_event(entry) for entry in run.events.values() if entry.site == site]
+    entries = [event(entry) for entry in run.events.values() if entry.site == site]
     if site in run.admissions:
-        entries.append(_admitted(run.admissions[site]))
+        entries.append(admitted(run.admissions[site]))
     return entries
 
 
-def _begun(info: RunInfo) -> LogEntry:
+def begun(info: RunInfo) -> LogEntry:
+    """The run's beginning."""
     plan = info.plan
     text = (
         f"Run {info.settings.name} began: {_count(plan.sites, 'site')}, {_count(plan.rounds, 'round')}, "
@@ -72,12 +73,13 @@ def _begun(info: RunInfo) -> LogEntry:
     return _entry("run", info.created_at, "info", "run_began", text)
 
 
-def _admitted(admission: Admission) -> LogEntry:
+def admitted(admission: Admission) -> LogEntry:
+    """A site's answer to the plan."""
     site, facts = admission.site, admission.facts
     level: Level = "ok"
     kind, text = "site_joined", f"{site} joined the run"
     if admission.code != OK:
-        level, kind, text = "problem", "site_declined", f"{site} declined the run: {_because(admission.code)}"
+        level, kind, text = "problem", "site_declined", f"{site} declined the run: {because(admission.code)}"
     elif facts is not None:
         text = (
             f"{site} joined: ε {spell_spent(facts.epsilon_spent)} of {spell_limit(facts.epsilon_limit)} is spent, "
@@ -91,7 +93,7 @@ def _closed(closed: RoundClosed) -> LogEntry:
     parts = [
         f"{name} closed: {len(closed.received)} of {_count(len(closed.expected), 'site')}, {closed.duration_ms:,.0f} ms"
     ]
-    parts += [f"{site} declined, {_because(code)}" for site, code in sorted(closed.refused.items())]
+    parts += [f"{site} declined, {because(code)}" for site, code in sorted(closed.refused.items())]
     silent = [site for site in closed.expected if site not in closed.received and site not in closed.refused]
     if silent:
         parts.append(f"no answer from {', '.join(silent)}")
@@ -100,7 +102,8 @@ def _closed(closed: RoundClosed) -> LogEntry:
     return _entry(identity, closed.closed_at, level, "round_closed", "; ".join(parts), number=closed.round)
 
 
-def _event(event: RunEvent) -> LogEntry:
+def event(event: RunEvent) -> LogEntry:
+    """What happened between round closes."""
     site = event.site or "A site"
     number = "a round" if event.round is None else f"round {event.round}"
     level: Level = "warning"
@@ -123,7 +126,8 @@ def _event(event: RunEvent) -> LogEntry:
     return _entry(f"events/{event.event_id}", event.at, level, event.kind, text, event.site, event.round)
 
 
-def _ended(end: RunEnd) -> LogEntry:
+def ended(end: RunEnd) -> LogEntry:
+    """The run's end."""
     level: Level = "ok" if end.state is RunState.FINISHED else "problem"
     model = "the model is published" if end.model_digest else "no model is published"
     after = f"after {_count(end.rounds, 'round')} in {end.duration_s:,.1f} s"
@@ -144,7 +148,8 @@ def _entry(
     return LogEntry(id=identity, at=at, level=level, kind=kind, site=site, round=number, text=text)
 
 
-def _because(code: str) -> str:
+def because(code: str) -> str:
+    """A refusal's code in words."""
     return f"{REFUSALS.get(code, 'with a code that is not known here')} ({code})"
 
 

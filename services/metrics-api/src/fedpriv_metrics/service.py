@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from fedpriv_common.store import ObjectStore
 from fedpriv_metrics.cache import ByteCache
 from fedpriv_metrics.contracts import Contracts
 from fedpriv_metrics.follow import Follower
@@ -14,6 +16,7 @@ from fedpriv_metrics.index import Index
 from fedpriv_metrics.parts import Parts
 from fedpriv_metrics.planner import Planner
 from fedpriv_metrics.prometheus import Figures
+from fedpriv_metrics.proofs import Proofs
 from fedpriv_metrics.stream import Streams
 from fedpriv_metrics.tail import Tail
 
@@ -21,7 +24,17 @@ from fedpriv_metrics.tail import Tail
 class Service:
     """Index, its follower, and what serves from it."""
 
-    def __init__(self, tail: Tail, figures: Figures, poll_s: float, contracts: Contracts | None = None) -> None:
+    def __init__(
+        self,
+        tail: Tail,
+        figures: Figures,
+        poll_s: float,
+        contracts: Contracts | None = None,
+        store: ObjectStore | None = None,
+        auditor_keys: Path | None = None,
+    ) -> None:
+        """`store`: for what is handed out as it is, such as statements; none: there are none. `auditor_keys`: folder of
+        the public keys that they are checked with; none: they are not checked."""
         self.figures = figures
         self.contracts = contracts or {}
         self.index = Index()
@@ -31,6 +44,7 @@ class Service:
         self.planner = Planner()
         self.streams = Streams(figures.streams)
         self.follower = Follower(tail, self.index, figures, poll_s)
+        self.proofs = Proofs(self.index, store, auditor_keys)
 
 
 def service_of(request: Request) -> Service:

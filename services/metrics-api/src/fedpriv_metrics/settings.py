@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ class MetricsSettings(ServiceSettings):
     bucket: Annotated[str, Field(min_length=3, max_length=63, description="that the server writes to")]
     kms_key_id: Annotated[str, Field(description="not needed for reading")] = ""
     poll_seconds: Annotated[float, Field(ge=0.05, le=60, description="between readings while a run is active")] = 0.5
+    auditor_keys: Annotated[
+        Path | None, Field(description="folder of public keys that privacy statements are checked with")
+    ] = None
     prometheus_port: Annotated[int, Field(ge=0, le=65_535, description="0: off")] = 9464
     cors_origins: Annotated[
         tuple[str, ...], NoDecode, Field(description="comma-separated; none: only pages of this origin may read")

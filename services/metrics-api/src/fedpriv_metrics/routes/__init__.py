@@ -5,8 +5,20 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fedpriv_metrics.routes import compatibility, events, frontier, health, ledger, plan, records, runs, sites
+from fedpriv_metrics.routes import (
+    audit,
+    compatibility,
+    events,
+    frontier,
+    health,
+    ledger,
+    plan,
+    records,
+    runs,
+    sites,
+    statements,
+)
 
 router = APIRouter()
-for _module in (runs, records, frontier, ledger, sites, plan, events, compatibility, health):
+for _module in (runs, records, frontier, ledger, sites, plan, statements, audit, events, compatibility, health):
     router.include_router(_module.router)

@@ -90,7 +90,7 @@ async def list_records(
     selection = Selection(run, viewer, site)
     if site is not None and not (viewer.sees(site) and (site in run.figures or site in run.sites())):
         raise HTTPException(404, f"Run {run_id} has no site {site}, or you may not see it.")
-    form = spelled or _accepted(request.headers.get("accept", ""))
+    form = spelled or accepted(request.headers.get("accept", ""))
     headers, held = tagged(request, f"{run.seq}.{form.value}{'.settled' if run.settled else ''}")
     headers["Vary"] = "Accept"
     if held:
@@ -109,7 +109,7 @@ async def list_records(
     return Response(body, headers=headers, media_type=form.media_type)
 
 
-def _accepted(accept: str) -> Format:
+def accepted(accept: str) -> Format:
     """The first that is asked for; a browser's own wishes, which name none, are for JSON."""
     for wish in accept.lower().split(","):
         match wish.split(";")[0].strip():
