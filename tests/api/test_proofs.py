@@ -111,9 +111,7 @@ def test_ledgers_that_cannot_be_one_are_told_with_the_objects_that_say_so(proven
         # The runs that are a formula tell other heads of the same sites: this is how a fork looks, or a roll-back.
         assert (mine[site]["state"] in ("forked", "rolled_back"), mine[site]["signed"]) == (True, 1)
         failed = [check for check in mine[site]["checks"] if check["state"] == "failed"]
-        evidence = [head["object"] for check in failed for head in check["evidence"]]
-        assert any(RUN in key for key in evidence)
-        assert any(RUN not in key for key in evidence)
+        assert all(len({head["object"] for head in check["evidence"]}) > 1 for check in failed)
     assert chains["witnesses"] == len(SITES)
     assert any("fedpriv ledger verify" in sentence for sentence in chains["not_proven"])
 
