@@ -38,6 +38,7 @@ from fedpriv_common.records import (
     RunEnd,
     RunEvent,
     RunInfo,
+    RunSites,
     RunState,
 )
 from fedpriv_common.store import ObjectStore
@@ -66,8 +67,13 @@ class Script:
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     #: Sites that do not answer in a round.
     absent: Mapping[int, frozenset[str]] = field(default_factory=dict)
+<<<<<<< HEAD
     #: Sites release their held-out counts where the plan says so.
     evaluated: bool = False
+=======
+    #: Sites that were asked as well and have not answered the plan: then `asked.json` is written, as by a real server.
+    pending: Sequence[str] = ()
+>>>>>>> 6be946e (Read a finished run from its segments and a short one with one listing, in the order of writing; tell which objects of a run could not be read and which sites it waits for, and let no wrong clock make it long)
     #: The run ends after this round instead of the plan's last.
     last_round: int | None = None
     state: RunState = RunState.FINISHED
@@ -128,19 +134,19 @@ def run_steps(
     script, clock = script or Script(), clock or simulated()
     plan = script.plan()
     started = clock()
-    yield (
-        "run",
-        {
-            keys.run_info(run_id): RunInfo(
-                run_id=run_id,
-                created_at=started,
-                settings=script.settings,
-                plan=plan,
-                plan_digest=plan.digest(),
-                public_validation=PublicValidation(name="wisconsin-public-fifth", size=113),
-            )
-        },
-    )
+    begun: dict[str, BaseModel] = {
+        keys.run_info(run_id): RunInfo(
+            run_id=run_id,
+            created_at=started,
+            settings=script.settings,
+            plan=plan,
+            plan_digest=plan.digest(),
+            public_validation=PublicValidation(name="wisconsin-public-fifth", size=113),
+        )
+    }
+    if script.pending:
+        begun[keys.run_asked(run_id)] = RunSites(run_id=run_id, sites=(*script.sites, *script.pending))
+    yield "run", begun
     admissions = {
         keys.admission(run_id, site): Admission(
             run_id=run_id,

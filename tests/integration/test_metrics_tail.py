@@ -11,7 +11,8 @@ from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.store import ObjectStore
-from fedpriv_metrics.tail import SETTLE_S, SLOWEST_S, SWEEP_S, Batch, S3Tail, count_requests
+from fedpriv_metrics.compacted import Skipped
+from fedpriv_metrics.tail import SETTLE_S, SHORT, SLOWEST_S, SWEEP_S, Batch, S3Tail, count_requests
 from tests.run_writer import START, Script, encode, new_run_id, run_steps, write_run, write_steps
 
 LIST, GET = "ListObjectsV2", "GetObject"
@@ -23,17 +24,16 @@ class Reading:
     def __init__(self, store: ObjectStore) -> None:
         self.now = 1000.0
         self.requests: Counter[str] = Counter()
-        self.skipped = 0
+        self.skipped: list[Skipped] = []
         count_requests(store, lambda operation: self.requests.update([operation]))
-        self.tail = S3Tail(store, self._skip, lambda: self.now)
-
-    def _skip(self) -> None:
-        self.skipped += 1
+        self.tail = S3Tail(store, lambda: self.now)
 
     def poll(self, later_s: float = 1.0) -> list[Batch]:
         self.now += later_s
         self.requests.clear()
-        return list(self.tail.poll())
+        batches = list(self.tail.poll())
+        self.skipped += [skipped for batch in batches for skipped in batch.skipped]
+        return batches
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def found(batches: list[Batch]) -> list[str]:
     return [parsed.key for batch in batches for parsed in batch.objects]
 
 
-def test_an_active_run_costs_two_listings_and_one_get_for_each_new_object(
+def test_an_active_run_costs_one_listing_and_one_get_for_each_new_object(
     reading: Reading, object_store: ObjectStore
 ) -> None:
     steps = write_steps(object_store, new_run_id())
@@ -54,35 +54,53 @@ def test_an_active_run_costs_two_listings_and_one_get_for_each_new_object(
     for step in steps:
         batches = reading.poll()
         if step == "end":
-            assert len(found(batches)) == 1
+            assert (len(found(batches)), batches[-1].settled) == (1, True)
             break
         assert len(found(batches)) == (4 if step == "round 0" else 5)
         # One more listing looks for new runs.
-        assert reading.requests == {LIST: 3, GET: 4 if step == "round 0" else 5}
+        assert reading.requests == {LIST: 2, GET: 4 if step == "round 0" else 5}
         assert found(reading.poll()) == []
-        assert reading.requests == {LIST: 3}
-    assert [(batch.objects, batch.settled) for batch in reading.poll()] == [([], True)]
-    assert reading.requests == {LIST: 2}
+        assert reading.requests == {LIST: 2}
     assert reading.poll() == []
     assert reading.requests == {LIST: 1}
 
 
-def test_listings_begin_at_the_low_water_mark(reading: Reading, object_store: ObjectStore) -> None:
-    run_id = write_run(object_store, upto=9)
-    reading.poll()
+LONG = Script(settings=RunSettings(sites=8, rounds=60), sites=tuple(f"site-{n}" for n in range(8)))
+
+
+def test_an_idle_poll_of_a_long_run_costs_one_listing_and_a_half(reading: Reading, object_store: ObjectStore) -> None:
+    run_id = write_run(object_store, script=LONG, upto=30)
+    assert len(found(reading.poll())) > SHORT
     started: list[str] = []
     object_store.client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: started.append(params.get("StartAfter", ""))
     )
-    reading.poll()
-    assert f"{keys.run_prefix(run_id)}records/000010" in started
+    listings = []
+    for _ in range(6):
+        reading.poll()
+        listings.append(reading.requests[LIST] - 1)
+    assert listings == [1, 2, 1, 2, 1, 2]
+    assert f"{keys.run_prefix(run_id)}records/000031" in started
+
+
+def test_events_and_the_end_of_a_long_run_are_found_with_the_next_poll_but_one(
+    reading: Reading, object_store: ObjectStore
+) -> None:
+    run_id, written = new_run_id(), 0
+    for step in write_steps(object_store, run_id, LONG):
+        if step in ("round 30", "round 60"):
+            written += 1
+            assert len(found(reading.poll())) > 0
+    batches = [*reading.poll(), *reading.poll(), *reading.poll()]
+    assert (written, found(batches), batches[-1].settled) == (2, [keys.run_end(run_id)], True)
 
 
 def test_a_finished_run_is_read_once_and_never_asked_for_again(reading: Reading, object_store: ObjectStore) -> None:
     write_run(object_store)
-    (batch,) = reading.poll()
-    assert (len(batch.objects), batch.settled) == (74, True)
-    assert reading.requests == {LIST: 2, GET: 74}
+    *batches, last = reading.poll()
+    assert (len(found(batches)), last.settled) == (74, True)
+    # One listing looks for runs, one for segments, and one, of all of it, finds that there are none.
+    assert reading.requests == {LIST: 3, GET: 74}
     assert reading.poll(SWEEP_S) == []
     assert reading.requests == {LIST: 1}
 
@@ -114,7 +132,7 @@ def unforeseen(run_id: str) -> tuple[str, bytes]:
 def test_what_the_low_water_mark_cannot_foresee_is_found_by_the_sweep(
     reading: Reading, object_store: ObjectStore
 ) -> None:
-    key, body = unforeseen(write_run(object_store, upto=5))
+    key, body = unforeseen(write_run(object_store, script=LONG, upto=30))
     reading.poll()
     object_store.put_once(key, body)
     assert found(reading.poll()) == []
@@ -151,9 +169,13 @@ def test_objects_that_are_not_of_the_schema_are_skipped_once_and_counted(
     object_store.put_once(keys.event(run_id, "E1"), b'{"kind": "party"}')
     object_store.put_once(f"{keys.RUNS}not-a-run/run.json", b"{}")
     assert len(found(reading.poll())) == 23
-    assert reading.skipped == 2
+    told = [(skipped.key.removeprefix(keys.run_prefix(run_id)), skipped.why) for skipped in reading.skipped]
+    assert sorted(told) == [
+        ("events/E1.json", "it has no at; it has no event_id; it has no run_id"),
+        ("records/000003/site-9.train.json", "it is not JSON"),
+    ]
     reading.poll()
-    assert (reading.skipped, reading.requests[GET]) == (2, 0)
+    assert (len(reading.skipped), reading.requests[GET]) == (2, 0)
 
 
 def test_an_ended_run_that_lacks_a_record_is_waited_for_but_not_for_ever(
@@ -164,7 +186,7 @@ def test_an_ended_run_that_lacks_a_record_is_waited_for_but_not_for_ever(
         for key, body in encode(objects).items():
             if key != keys.record(run_id, 4, "site-1", Phase.TRAIN):
                 object_store.put_once(key, body)
-    assert not reading.poll()[0].settled
+    assert not reading.poll()[-1].settled
     (batch,) = reading.poll(SETTLE_S)
     assert (batch.objects, batch.settled) == ([], True)
 
@@ -205,5 +227,5 @@ def test_a_bucket_that_cannot_be_read_is_an_error_and_nothing_is_lost(object_sto
 def test_a_run_of_many_rounds_and_sites_is_read_whole(reading: Reading, object_store: ObjectStore) -> None:
     script = Script(settings=RunSettings(sites=8, rounds=40), sites=tuple(f"site-{n}" for n in range(8)))
     write_run(object_store, script=script)
-    (batch,) = reading.poll()
-    assert (len(batch.objects), batch.settled) == (1 + 8 + (8 + 1) + 40 * (8 + 2) + 1, True)
+    *batches, last = reading.poll()
+    assert (len(found(batches)), last.settled) == (1 + 8 + (8 + 1) + 40 * (8 + 2) + 1, True)

@@ -2140,12 +2140,19 @@ export interface components {
              * @description in the last closed round
              */
             sites_received: string[];
+            skipped: components["schemas"]["SkippedObjects"];
             state: components["schemas"]["RunState"];
             /**
              * Updated At
              * Format: date-time
+             * @description when it ended, last closed a round or last heard from a site
              */
             updated_at: string;
+            /**
+             * Waiting
+             * @description empty when every site has answered, and once the run has ended
+             */
+            waiting: components["schemas"]["WaitingSite"][];
         };
         /**
          * RunLog
@@ -2775,6 +2782,32 @@ export interface components {
             stock: boolean;
         };
         /**
+         * Skipped
+         * @description An object of the run that could not be read, and why, without a word of its content.
+         */
+        Skipped: {
+            /**
+             * Key
+             * @description in the bucket, below the run's own prefix
+             */
+            key: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * SkippedObjects
+         * @description Objects of a run that could not be read. The figures are of the others.
+         */
+        SkippedObjects: {
+            /** Count */
+            count: number;
+            /**
+             * First
+             * @description at most five of them
+             */
+            first: components["schemas"]["Skipped"][];
+        };
+        /**
          * Software
          * @description What ran.
          */
@@ -3054,6 +3087,19 @@ export interface components {
              * @description over all sites, two significant digits, rounded up
              */
             records_needed: number;
+        };
+        /**
+         * WaitingSite
+         * @description A site that was asked to take part in an active run and has not answered.
+         */
+        WaitingSite: {
+            /**
+             * Awaiting Approval
+             * @description it has said that a person there must approve the plan first
+             */
+            awaiting_approval: boolean;
+            /** Site */
+            site: string;
         };
         /**
          * Words

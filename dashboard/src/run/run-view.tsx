@@ -12,6 +12,7 @@ import { PrivacyFacts } from "./facts";
 import { AccuracyChart, LossChart } from "./learning-charts";
 import { LifetimeChart, RunPrivacyChart } from "./privacy-charts";
 import { SitesTable } from "./sites-table";
+import { SkippedNotice } from "./skipped";
 import { Strip } from "./strip";
 import { endWords } from "./words";
 
@@ -43,6 +44,7 @@ export function RunView({ runId, view, live, storageSince }: RunViewProps) {
           {end.text}
         </Banner>
       )}
+      <SkippedNotice skipped={run.data.skipped} />
       <Strip run={run.data} privacy={privacy.data} />
       <div className="charts">
         <AccuracyChart run={run.data} metric={accuracy.data} />

@@ -129,7 +129,9 @@ function Row({ run, site, view }: { run: RunDetail; site: SitePrivacy; view: Vie
       <td role="cell" className="state">
         <span className={`status tone-${tone}`}>
           {icon}
-          {statusWords(site)}
+          {run.waiting.some((waiting) => waiting.site === site.site && waiting.awaiting_approval)
+            ? "Awaits approval there"
+            : statusWords(site)}
         </span>
       </td>
     </tr>

@@ -128,6 +128,14 @@ function RoundCell({ run }: { run: RunDetail }) {
   );
 }
 
+/** Whom a run that has not begun waits for; a person's approval takes hours, and is told apart. */
+function waitingWords(run: RunDetail): string {
+  const approval = run.waiting.filter((site) => site.awaiting_approval).map((site) => site.site);
+  return approval.length > 0
+    ? `${listed(approval)} ${approval.length === 1 ? "waits" : "wait"} for approval there`
+    : `Waiting for ${listed(run.waiting.map((site) => site.site))}`;
+}
+
 function SitesCell({ run, privacy }: { run: RunDetail; privacy: RunPrivacy }) {
   const expected = run.sites_expected.length || run.sites;
   const received = run.sites_received.length;
@@ -149,9 +157,11 @@ function SitesCell({ run, privacy }: { run: RunDetail; privacy: RunPrivacy }) {
             ? `No answer from ${listed(missing)}`
             : begun
               ? "All answered"
-              : joined < expected
-                ? "Waiting for the others"
-                : "All have joined"
+              : run.waiting.length > 0
+                ? waitingWords(run)
+                : joined < expected
+                  ? "Waiting for the others"
+                  : "All have joined"
       }
       second={`${run.sites} planned`}
       attention={declined.length > 0 || missing.length > 0}

@@ -7,6 +7,9 @@ from fedpriv_common.plan import Phase
 RUNS = "v1/runs/"
 TERMS = "v1/terms/"
 
+#: How a record's key ends. Spelling an enumeration's member takes longer than the rest of the key, and the metrics API
+#: spells a hundred thousand at its start.
+_PHASES = {phase: f".{phase.value}.json" for phase in Phase}
 #: Folders of a run whose keys name a round.
 _BY_ROUND = ("records", "rounds", "evaluations")
 
@@ -38,7 +41,7 @@ def admission(run_id: str, site: str) -> str:
 
 def record(run_id: str, round_number: int, site: str, phase: Phase) -> str:
     """One site's release in one round."""
-    return f"{run_prefix(run_id)}records/{round_number:06d}/{site}.{phase}.json"
+    return f"{RUNS}{run_id}/records/{round_number:06d}/{site}{_PHASES[phase]}"
 
 
 def round_closed(run_id: str, round_number: int) -> str:
@@ -156,6 +159,14 @@ def round_of(key: str) -> int | None:
     parts = key.removeprefix(RUNS).split("/")
     number = parts[2].removesuffix(".json") if len(parts) > 2 and parts[1] in _BY_ROUND else ""
     return int(number) if len(number) == 6 and number.isdecimal() and number.isascii() else None
+
+
+def site_of(key: str) -> str | None:
+    """The site in the key of a record or an admission; None for another key."""
+    parts = key.removeprefix(RUNS).split("/")
+    if len(parts) > 2 and parts[1] in ("records", "admissions"):
+        return parts[-1].partition(".")[0]
+    return None
 
 
 def ends_run(key: str) -> bool:

@@ -5,8 +5,8 @@ The metrics API reads with this, and the server's compaction: what one of them s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -37,7 +37,12 @@ KINDS: dict[str, type[StoredObject]] = {
     "end.json": RunEnd,
 }
 #: What the server writes before what, at one time; a place is left for the global model's record.
-_ORDER = (RunInfo, RunSites, Admission, MetricRecord, None, RoundClosed, HeldOutEvaluation, RunEvent, RunEnd)
+_ORDER = {
+    kind: rank
+    for rank, kind in enumerate(
+        (RunInfo, RunSites, Admission, MetricRecord, None, RoundClosed, HeldOutEvaluation, RunEvent, RunEnd)
+    )
+}
 _BASE_32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 #: Ids beyond are of no time that a calendar knows: the end of the year 9998.
 _LAST_MS = 253_370_764_799_000
@@ -51,8 +56,7 @@ class MalformedObjectError(ValueError):
     """An object that does not hold what its key says; the message tells why, without quoting the content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A record with its key and the time that it carries."""
 
     key: str
@@ -78,13 +82,28 @@ def parse(key: str, run_id: str, body: bytes) -> Parsed:
     try:
         value = kind.model_validate_json(body)
     except ValidationError as error:
-        faults = {f"{'.'.join(map(str, fault['loc'])) or 'object'}: {fault['type']}" for fault in error.errors()}
-        raise MalformedObjectError("; ".join(sorted(faults)[:3])) from None
+        raise MalformedObjectError(_reason(kind, error)) from None
     if _round(value) > MAX_ROUND:
-        raise MalformedObjectError(f"round is over {MAX_ROUND}")
+        raise MalformedObjectError(f"its round is over {MAX_ROUND}")
     if _key(value) != key:
-        raise MalformedObjectError(f"the content belongs under {_key(value)}")
+        raise MalformedObjectError("it belongs under another key")
     return Parsed(key, _at(value), value)
+
+
+def _reason(kind: type[StoredObject], error: ValidationError) -> str:
+    """What is wrong, in words, at most three faults. Only names of the schema are quoted."""
+    told = set()
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        if fault["type"] == "json_invalid":
+            told.add("it is not JSON")
+        elif fault["type"] == "extra_forbidden" or name not in kind.model_fields:
+            told.add("it has a field that the schema does not know" if name else "it is not of the schema")
+        elif fault["type"] == "missing" and len(fault["loc"]) == 1:
+            told.add(f"it has no {name}")
+        else:
+            told.add(f"its {name} is not of the schema")
+    return "; ".join(sorted(told)[:3])
 
 
 def drawn_at(run_id: str) -> datetime:
@@ -97,7 +116,7 @@ def drawn_at(run_id: str) -> datetime:
 
 def _rank(value: StoredObject) -> int:
     """The model's figures come after the replies that they are of."""
-    return _ORDER.index(type(value)) + (value.site == GLOBAL if isinstance(value, MetricRecord) else 0)
+    return _ORDER[type(value)] + (value.site == GLOBAL if isinstance(value, MetricRecord) else 0)
 
 
 def _round(value: BaseModel) -> int:
@@ -107,14 +126,14 @@ def _round(value: BaseModel) -> int:
 
 def _key(value: StoredObject) -> str:
     match value:
+        case MetricRecord():
+            key = keys.record(value.run_id, value.round, value.site, value.phase)
         case RunInfo():
             key = keys.run_info(value.run_id)
         case RunSites():
             key = keys.run_asked(value.run_id)
         case Admission():
             key = keys.admission(value.run_id, value.site)
-        case MetricRecord():
-            key = keys.record(value.run_id, value.round, value.site, value.phase)
         case RoundClosed():
             key = keys.round_closed(value.run_id, value.round)
         case HeldOutEvaluation():
@@ -128,6 +147,8 @@ def _key(value: StoredObject) -> str:
 
 def _at(value: StoredObject) -> datetime:
     match value:
+        case MetricRecord():
+            at = value.recorded_at
         case RunInfo():
             at = value.created_at
         case RunSites():
@@ -135,8 +156,6 @@ def _at(value: StoredObject) -> datetime:
             at = drawn_at(value.run_id) + timedelta(milliseconds=2)
         case Admission() | RunEvent():
             at = value.at
-        case MetricRecord():
-            at = value.recorded_at
         case RoundClosed():
             at = value.closed_at
         case HeldOutEvaluation():

@@ -54,7 +54,7 @@ class Segment(BaseModel):
     last_round: Annotated[int, Field(ge=0)]
     objects: Annotated[int, Field(ge=1)]
     sha256: Annotated[Digest, Field(description="of the compressed bytes")]
-    bytes: Annotated[int, Field(ge=1, description="compressed")]
+    bytes: Annotated[int, Field(ge=1, le=MOST_RAW_BYTES, description="compressed")]
     raw_bytes: Annotated[int, Field(ge=1, le=MOST_RAW_BYTES)]
     first_at: AwareDatetime
     last_at: AwareDatetime

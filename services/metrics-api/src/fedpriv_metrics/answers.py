@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from fedpriv_common import keys
 from fedpriv_common.plan import MAX_EVALUATIONS, Phase
-from fedpriv_common.records import GLOBAL, Estimate, HeldOutEvaluation, RunInfo, RunState
+from fedpriv_common.records import GLOBAL, Estimate, EventKind, HeldOutEvaluation, RunInfo, RunState
 from fedpriv_metrics.columns import Column, released
 from fedpriv_metrics.index import METRICS, Index, RunIndex
 from fedpriv_metrics.models.runs import (
@@ -17,6 +18,9 @@ from fedpriv_metrics.models.runs import (
     RunPage,
     RunSummary,
     Series,
+    Skipped,
+    SkippedObjects,
+    WaitingSite,
 )
 from fedpriv_metrics.sampling import sample
 from fedpriv_metrics.viewer import Viewer
@@ -24,6 +28,8 @@ from fedpriv_metrics.viewer import Viewer
 #: Names under `/v1/runs/{id}/metrics/`; the last two are facts about budgets, which hold no records.
 METRIC_NAMES = (*METRICS, "epsilon_run", "epsilon_spent")
 _ANYBODY = Viewer()
+#: Objects that could not be read that are named.
+_FIRST_SKIPPED = 5
 
 
 def run_page(
@@ -80,6 +86,23 @@ def run_summary(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunSummary:
     )
 
 
+def waiting_sites(run: RunIndex, viewer: Viewer = _ANYBODY) -> list[WaitingSite]:
+    """Sites that an active run waits for before it begins or goes on without them."""
+    asks = {event.site for event in run.events.values() if event.kind is EventKind.AWAITING_APPROVAL}
+    return [WaitingSite(site=site, awaiting_approval=site in asks) for site in run.waiting() if viewer.sees(site)]
+
+
+def skipped_objects(run: RunIndex, viewer: Viewer = _ANYBODY) -> SkippedObjects:
+    """What could not be read of a run. A viewer of one site is not told keys that name another."""
+    prefix = keys.run_prefix(run.run_id)
+    told = [
+        Skipped(key=key.removeprefix(prefix)[:200], reason=why)
+        for key, why in sorted(run.skipped.items())
+        if (site := keys.site_of(key)) is None or viewer.sees(site)
+    ]
+    return SkippedObjects(count=run.skipped_count, first=told[:_FIRST_SKIPPED])
+
+
 def run_epsilon(run: RunIndex, viewer: Viewer = _ANYBODY) -> float | None:
     """ε of the run for a record, at the site where it is largest; None before any release.
 
@@ -130,6 +153,8 @@ def run_detail(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunDetail:
         median_round_ms=median(durations) if durations else None,
         sites_expected=list(closed.expected) if closed else [],
         sites_received=list(closed.received) if closed else [],
+        waiting=waiting_sites(run, viewer),
+        skipped=skipped_objects(run, viewer),
         model_digest=run.end.model_digest if run.end else None,
     )
 

@@ -89,6 +89,9 @@ class Follower:
         batches: Iterator[Batch] = self._tail.poll()
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             new = self._index.apply(batch.run_id, batch.objects)
+            for skipped in batch.skipped:
+                self._index.skip(batch.run_id, skipped)
+                self._figures.malformed()
             run = self._index.run(batch.run_id)
             if run is not None:
                 self._figures.ingested(run, new)

@@ -27,6 +27,7 @@ from fedpriv_common.records import (
 )
 from fedpriv_common.wire import SiteFacts
 from fedpriv_metrics.columns import Column
+from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.feed import Encode, Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
@@ -43,6 +44,8 @@ METRICS = ("accuracy", "loss", "auc")
 RANK = {Phase.CENTRE: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2}
 #: Events of an ended run that late viewers can still be given one by one.
 KEPT_AFTER_END = 512
+#: Objects that could not be read that are remembered with their reason; the others are counted.
+SKIPPED_KEPT = 100
 
 
 class Told(NamedTuple):
@@ -86,11 +89,15 @@ class SiteIndex:
             return False
         self._seen[number] |= 1 << rank
         self.recorded_at.put(number, rank, record.recorded_at.timestamp())
-        for name in METRICS:
+        for name in METRICS if record.metrics else ():
             if name in record.metrics:
-                self.metrics.setdefault(name, Column()).put(number, rank, record.metrics[name])
+                column = self.metrics.get(name)
+                if column is None:
+                    column = self.metrics[name] = Column()
+                column.put(number, rank, record.metrics[name])
                 # Where kinds mix, the one that needs an explanation is named.
-                self.provenance[name] = "dp" if "dp" in (record.provenance, self.provenance.get(name)) else "public"
+                if record.provenance == "dp" or name not in self.provenance:
+                    self.provenance[name] = record.provenance
         if record.facts is not None:
             self.epsilon_run.put(number, rank, record.facts.epsilon_run)
             self.epsilon_spent.put(number, rank, record.facts.epsilon_spent)
@@ -98,7 +105,8 @@ class SiteIndex:
             if (number, rank) > self.facts_from:
                 self.facts, self.facts_from = record.facts, (number, rank)
         self.rows.add(record, self.heads)
-        self.last_reply = max(self.last_reply or record.recorded_at, record.recorded_at)
+        if self.last_reply is None or record.recorded_at > self.last_reply:
+            self.last_reply = record.recorded_at
         return True
 
     def holds(self, number: int, phase: Phase) -> bool:
@@ -120,7 +128,9 @@ class RunIndex:
         self.evaluations: dict[int, HeldOutEvaluation] = {}
         self.events: dict[str, RunEvent] = {}
         self.figures: dict[str, SiteIndex] = {}
-        self.updated_at: datetime | None = None
+        #: Objects that could not be read, the first of them by key, with the reason.
+        self.skipped: dict[str, str] = {}
+        self.skipped_count = 0
         #: No object of this run will come any more.
         self.settled = False
         #: Up to here every round is known to be complete (records.py).
@@ -152,6 +162,22 @@ class RunIndex:
         """The evaluation on held-out records of the highest round."""
         return self.evaluations[max(self.evaluations)] if self.evaluations else None
 
+    @property
+    def updated_at(self) -> datetime | None:
+        """When the run ended, last closed a round or last heard from a site, whichever it has come to; None before.
+
+        It goes by the run's own order and not by the latest time: one object with the time of a clock that was wrong
+        must not make the run hours long. Never before the run began.
+        """
+        if self.end is not None:
+            at: datetime | None = self.end.ended_at
+        elif (closed := self.last_round) is not None:
+            at = closed.closed_at
+        else:
+            at = max((admission.at for admission in self.admissions.values()), default=None)
+        began = self.info.created_at if self.info else None
+        return max((time for time in (at, began) if time is not None), default=None)
+
     def sites(self) -> list[str]:
         """Every site that the run knows of, in order: those that it waits for too."""
         named = set(self.admissions) | set(self.figures) | set(self.waiting())
@@ -170,18 +196,23 @@ class RunIndex:
             return figures.facts
         return admission.facts if admission else None
 
-    def apply(self, parsed: Parsed) -> Told | None:
-        """Take an object over and publish its event; None when it is in already."""
+    def apply(self, parsed: Parsed, digest: int | None = None) -> Told | None:
+        """Take an object over and publish its event; None when it is in already. `digest`: its key's, where known."""
         event = self._take(parsed)
         if event is None:
             return None
-        self.updated_at = max(self.updated_at or parsed.at, parsed.at)
-        self.feed.publish(key_digest(parsed.key), _encoder(event))
+        self.feed.publish(key_digest(parsed.key) if digest is None else digest, _encoder(event))
         return event
 
     def _take(self, parsed: Parsed) -> Told | None:
         value, kind, changes = parsed.value, StreamEventKind.RUN_STATUS, _RUN
         match value:
+            case MetricRecord():
+                figures = self.figures.get(value.site)
+                if figures is None:
+                    figures = self.figures[value.site] = SiteIndex()
+                new = figures.add(value)
+                kind, changes = StreamEventKind.RECORD, _GLOBAL_RECORD if value.site == GLOBAL else _SITE_RECORD
             case RunInfo():
                 new, self.info = self.info is None, value
             case RunSites():
@@ -190,9 +221,6 @@ class RunIndex:
             case Admission():
                 new = _put(self.admissions, value.site, value)
                 kind, changes = StreamEventKind.BUDGET, _BUDGET
-            case MetricRecord():
-                new = self.figures.setdefault(value.site, SiteIndex()).add(value)
-                kind, changes = StreamEventKind.RECORD, _GLOBAL_RECORD if value.site == GLOBAL else _SITE_RECORD
             case RoundClosed():
                 new = _put(self.rounds, value.round, self._shared(value))
                 kind, changes = StreamEventKind.ROUND_CLOSED, _ROUND
@@ -208,11 +236,12 @@ class RunIndex:
                 assert_never(value)
         if not new:
             return None
+        number, site = getattr(value, "round", None), getattr(value, "site", None)
         return Told(
             run_id=self.run_id,
             kind=kind,
-            round=getattr(value, "round", None),
-            site=getattr(value, "site", None),
+            round=number,
+            site=site,
             state=self.state if kind is StreamEventKind.RUN_STATUS else None,
             at=parsed.at,
             changes=changes,
@@ -255,24 +284,33 @@ class Index:
     def apply(self, run_id: str, batch: Iterable[Parsed]) -> list[Parsed]:
         """Take one run's objects over in the order of their writing; those that were new, in that order."""
         run = self._runs.setdefault(run_id, RunIndex(run_id))
-        new = []
+        new, seen = [], 0
         for parsed in sorted(batch, key=lambda parsed: parsed.order):
-            event = run.apply(parsed)
+            digest = key_digest(parsed.key)
+            event = run.apply(parsed, digest)
             if event is None:
                 continue
             new.append(parsed)
-            digest = key_digest(parsed.key)
-            self.seq = self.seq.plus(digest)
+            seen ^= digest
             if event.kind is StreamEventKind.RUN_STATUS:
                 self._list_changed(run, event, digest)
+        self.seq = Seq(self.seq.count + len(new), self.seq.digest ^ seen)
         if new:
             run.feed.wake()
         return new
 
+    def skip(self, run_id: str, skipped: Skipped) -> None:
+        """Remember that an object of this run could not be read."""
+        run = self._runs.setdefault(run_id, RunIndex(run_id))
+        run.skipped_count += skipped.key not in run.skipped
+        if len(run.skipped) < SKIPPED_KEPT:
+            run.skipped.setdefault(skipped.key, skipped.why)
+
     def settle(self, run_id: str) -> None:
         """No object of this run will come any more: keep less for its viewers."""
-        self._runs[run_id].settled = True
-        self._runs[run_id].feed.trim(KEPT_AFTER_END)
+        if (run := self._runs.get(run_id)) is not None:
+            run.settled = True
+            run.feed.trim(KEPT_AFTER_END)
 
     def _list_changed(self, run: RunIndex, event: Told, digest: int) -> None:
         if run.info and run.run_id not in self._visible:

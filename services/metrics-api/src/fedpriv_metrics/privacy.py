@@ -76,7 +76,10 @@ def silent_since(run: RunIndex, site: str) -> datetime | None:
                 break
             missed = before.closed_at
     told = [event for event in run.events.values() if event.site == site]
-    gone = max((event.at for event in told if event.kind is EventKind.SITE_OFFLINE), default=None)
+    # A reply in a later round tells that it is back, whatever the clocks say.
+    answered = figures.recorded_at.rounds[-1] if figures and len(figures.recorded_at) else -1
+    lost = [event for event in told if event.kind is EventKind.SITE_OFFLINE]
+    gone = max((event.at for event in lost if event.round is None or event.round >= answered), default=None)
     heard = [event.at for event in told if event.kind is EventKind.SITE_BACK]
     if figures and figures.last_reply:
         heard.append(figures.last_reply)

@@ -80,7 +80,8 @@ class Figures:
             elif isinstance(parsed.value, RoundClosed) and now - parsed.at < _LIVE:
                 self._duration.observe(parsed.value.duration_ms / 1000)
         if new and now - new[-1].at < _LIVE:
-            self._lag.set((now - new[-1].at).total_seconds())
+            # A clock that is ahead makes no object come before it was written.
+            self._lag.set(max(0.0, (now - new[-1].at).total_seconds()))
         if run.end:
             self._forget(run)
             return

@@ -72,11 +72,32 @@ class HeldOut(Answer):
     figures: dict[str, Estimate] = Field(description="accuracy, balanced_accuracy; of two classes also sensitivity, …")
 
 
+class Skipped(Answer):
+    """An object of the run that could not be read, and why, without a word of its content."""
+
+    key: str = Field(description="in the bucket, below the run's own prefix")
+    reason: str
+
+
+class SkippedObjects(Answer):
+    """Objects of a run that could not be read. The figures are of the others."""
+
+    count: int
+    first: list[Skipped] = Field(description="at most five of them")
+
+
+class WaitingSite(Answer):
+    """A site that was asked to take part in an active run and has not answered."""
+
+    site: str
+    awaiting_approval: bool = Field(description="it has said that a person there must approve the plan first")
+
+
 class RunDetail(RunSummary):
     """A run with its last figures."""
 
     seq: str = Field(description="id of the newest event; grows with every change")
-    updated_at: datetime
+    updated_at: datetime = Field(description="when it ended, last closed a round or last heard from a site")
     plan: Plan
     plan_digest: str
     public_validation: PublicValidation | None
@@ -87,6 +108,8 @@ class RunDetail(RunSummary):
     median_round_ms: float | None
     sites_expected: list[str] = Field(description="in the last closed round")
     sites_received: list[str] = Field(description="in the last closed round")
+    waiting: list[WaitingSite] = Field(description="empty when every site has answered, and once the run has ended")
+    skipped: SkippedObjects
     model_digest: str | None
 
 

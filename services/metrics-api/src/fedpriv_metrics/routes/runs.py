@@ -52,7 +52,9 @@ async def get_run(request: Request, service: ServiceDep, viewer: ViewerDep, run_
     def build() -> bytes:
         return run_detail(run, viewer).model_dump_json().encode()
 
-    return answer(request, service, ("run", run_id, viewer.scope), str(run.seq), build)
+    # An object that cannot be read is no event.
+    state = f"{run.seq}.{run.skipped_count}"
+    return answer(request, service, ("run", run_id, viewer.scope), state, build)
 
 
 @router.get("/v1/runs/{run_id}/metrics/{name}", response_model=MetricSeries, responses=OF_A_RUN)
