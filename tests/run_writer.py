@@ -67,13 +67,10 @@ class Script:
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     #: Sites that do not answer in a round.
     absent: Mapping[int, frozenset[str]] = field(default_factory=dict)
-<<<<<<< HEAD
     #: Sites release their held-out counts where the plan says so.
     evaluated: bool = False
-=======
     #: Sites that were asked as well and have not answered the plan: then `asked.json` is written, as by a real server.
     pending: Sequence[str] = ()
->>>>>>> 6be946e (Read a finished run from its segments and a short one with one listing, in the order of writing; tell which objects of a run could not be read and which sites it waits for, and let no wrong clock make it long)
     #: The run ends after this round instead of the plan's last.
     last_round: int | None = None
     state: RunState = RunState.FINISHED

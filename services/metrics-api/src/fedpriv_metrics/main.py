@@ -57,20 +57,16 @@ def run(settings: MetricsSettings) -> None:
         serve_figures(figures.registry, str(settings.host), settings.prometheus_port)
     store = ObjectStore.connect(settings.bucket, settings.kms_key_id)
     count_requests(store, figures.s3_request)
-<<<<<<< HEAD
     service = Service(
-        S3Tail(store, figures.malformed),
+        S3Tail(store),
         figures,
         settings.poll_seconds,
         load_contracts(settings.contracts),
         store,
         settings.auditor_keys,
     )
-=======
-    service = Service(S3Tail(store), figures, settings.poll_seconds, load_contracts(settings.contracts))
     # What has been loaded stays: without it, every full collection while history is read would go through it again.
     gc.freeze()
->>>>>>> 6be946e (Read a finished run from its segments and a short one with one listing, in the order of writing; tell which objects of a run could not be read and which sites it waits for, and let no wrong clock make it long)
     config = uvicorn.Config(
         create_app(service, settings.cors_origins),
         access_log=False,
