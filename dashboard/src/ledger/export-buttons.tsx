@@ -20,7 +20,10 @@ export function ExportButtons({ site, dataset }: { site: string | null; dataset:
         ...(site === null ? [] : [site]),
         new Date().toISOString().slice(0, 10),
       ].join("-");
-      saveFile(`${name}.${kind.toLowerCase()}`, KINDS[kind].type, KINDS[kind].encode(charges));
+      saveFile(
+        `${name}.${kind.toLowerCase()}`,
+        new Blob([KINDS[kind].encode(charges)], { type: KINDS[kind].type }),
+      );
       setState({ text: `${charges.length} charges saved`, failed: false });
     } catch (error) {
       setState({
