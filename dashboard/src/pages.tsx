@@ -4,7 +4,7 @@ import { lazy, type ComponentType, type LazyExoticComponent, type ReactNode } fr
 import type { Live } from "./api/use-live";
 import type { Page, View } from "./api/view";
 import { RunPage } from "./run/run-page";
-import { ChartIcon, LedgerIcon, SitesIcon } from "./ui/icons";
+import { ChartIcon, LedgerIcon, PlanIcon, SitesIcon } from "./ui/icons";
 
 export interface PageProps {
   /** What the address asks this page to show. */
@@ -35,5 +35,11 @@ export const PAGES: readonly PageEntry[] = [
     name: "Sites",
     icon: <SitesIcon />,
     View: lazy(() => import("./sites/sites-page").then((module) => ({ default: module.SitesPage }))),
+  },
+  {
+    page: "plan",
+    name: "Plan",
+    icon: <PlanIcon />,
+    View: lazy(() => import("./plan/plan-page").then(({ PlanPage }) => ({ default: PlanPage }))),
   },
 ];

@@ -117,3 +117,10 @@ export const Shield = () => (
     <path d="M5.8 8l1.6 1.6 2.9-3.2" />
   </Icon>
 );
+export const PlanIcon = () => (
+  <Icon>
+    <path d="M2.5 4.5h4M9.5 4.5h4M2.5 11.5h7M12.5 11.5h1" />
+    <circle cx="8" cy="4.5" r="1.5" />
+    <circle cx="11" cy="11.5" r="1.5" />
+  </Icon>
+);
