@@ -69,10 +69,10 @@ class Api:
                 [Path(sys.executable).parent / "fedpriv-metrics"], env=self.environment | ports, stdout=log, stderr=log
             )
 
-    def start(self) -> None:
+    def start(self, seconds: float = 20.0) -> None:
         """Start it and wait until it is ready."""
         self.launch()
-        until(lambda: self.get("/readyz").status_code == 200, "readiness")
+        until(lambda: self.get("/readyz").status_code == 200, "readiness", seconds)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it by a signal; its exit status."""
@@ -104,10 +104,10 @@ class Api:
 
 
 @contextmanager
-def running(api: Api) -> Iterator[Api]:
-    """The API, started; ended with the test however it ends."""
+def running(api: Api, seconds: float = 20.0) -> Iterator[Api]:
+    """The API, started, for which it has so many seconds; ended with the test however it ends."""
     try:
-        api.start()
+        api.start(seconds)
         yield api
     finally:
         if api.process is not None:

@@ -2,7 +2,6 @@
  * A chart as a file that stands by itself: the drawing as the page shows it now, with its title, what it is of, when
  * it was made, and the font inside.
  */
-import { saveFile } from "../ui/save-file";
 import { textWidth } from "./text-width";
 
 export interface Caption {
@@ -70,7 +69,7 @@ export async function save(drawing: SVGSVGElement, caption: Caption, format: For
   const text = new XMLSerializer().serializeToString(picture);
   const blob = new Blob([text], { type: "image/svg+xml" });
   const name = fileName(caption, format);
-  saveFile(name, format === "svg" ? blob : await rastered(blob, picture));
+  download(format === "svg" ? blob : await rastered(blob, picture), name);
   return name;
 }
 
@@ -187,4 +186,15 @@ async function rastered(blob: Blob, picture: SVGSVGElement): Promise<Blob> {
   } finally {
     URL.revokeObjectURL(address);
   }
+}
+
+function download(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  // The browser has taken the blob over by then.
+  setTimeout(() => {
+    URL.revokeObjectURL(link.href);
+  }, 10_000);
 }

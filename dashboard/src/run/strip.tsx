@@ -14,8 +14,7 @@ interface CellProps {
   progress?: number;
 }
 
-/** One figure of a strip, with what qualifies it. */
-export function Cell({ name, value, of, note, second, attention = false, progress }: CellProps) {
+function Cell({ name, value, of, note, second, attention = false, progress }: CellProps) {
   return (
     <div className="cell">
       <dt>{name}</dt>

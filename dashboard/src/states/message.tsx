@@ -12,8 +12,7 @@ interface MessageProps {
   children: ReactNode;
 }
 
-/** What stands in a view's place when there is nothing to show. */
-export function Message({ icon, tone, title, children }: MessageProps) {
+function Message({ icon, tone, title, children }: MessageProps) {
   return (
     <div className="message">
       <span className={`message-mark tone-${tone}`}>{icon}</span>

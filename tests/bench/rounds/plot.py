@@ -35,21 +35,21 @@ class Panel:
         self._legend = left + WIDTH * legend[0], TOP + HEIGHT * legend[1]
         self.parts = [
             f'<rect x="{left}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#888"/>',
-            _text(left, TOP - 14, title, "start", 14),
+            text(left, TOP - 14, title, "start", 14),
         ]
         self._named = 0
 
     def ticks(self, xs: Sequence[float], ys: Sequence[float], x_name: str) -> None:
         """Marks and their names."""
         for value in xs:
-            self.parts.append(_text(self._at_x(value), TOP + HEIGHT + 18, f"{value:,g}", "middle"))
+            self.parts.append(text(self._at_x(value), TOP + HEIGHT + 18, f"{value:,g}", "middle"))
         for value in ys:
             y = self._at_y(value)
             self.parts.append(
                 f'<line x1="{self._left}" x2="{self._left + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
             )
-            self.parts.append(_text(self._left - 6, y + 4, f"{value:,g}", "end"))
-        self.parts.append(_text(self._left + WIDTH / 2, TOP + HEIGHT + 38, x_name, "middle"))
+            self.parts.append(text(self._left - 6, y + 4, f"{value:,g}", "end"))
+        self.parts.append(text(self._left + WIDTH / 2, TOP + HEIGHT + 38, x_name, "middle"))
 
     def series(self, name: str, points: Sequence[tuple[float, float]]) -> None:
         """A line with a mark at each point, and its name."""
@@ -60,7 +60,7 @@ class Panel:
         self.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in placed]
         x, y = self._legend[0], self._legend[1] + 18 * self._named
         self.parts.append(f'<circle cx="{x:.1f}" cy="{y - 4:.1f}" r="3.5" fill="{colour}"/>')
-        self.parts.append(_text(x + 10, y, name, "start"))
+        self.parts.append(text(x + 10, y, name, "start"))
         self._named += 1
 
     def _at_x(self, value: float) -> float:
@@ -106,5 +106,6 @@ def draw(rows: Sequence[Row], soak: Soak | None) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str, size: int = 12) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="#333">{text}</text>'
+def text(x: float, y: float, words: str, anchor: str, size: int = 12) -> str:
+    """Words in the plot."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="#333">{words}</text>'
