@@ -1,10 +1,10 @@
 /** Every page of the dashboard: its name, its place in the rail, and its code, which is loaded when it is first shown. */
-import { type ComponentType, type LazyExoticComponent, type ReactNode } from "react";
+import { lazy, type ComponentType, type LazyExoticComponent, type ReactNode } from "react";
 
 import type { Live } from "./api/use-live";
 import type { Page, View } from "./api/view";
 import { RunPage } from "./run/run-page";
-import { ChartIcon } from "./ui/icons";
+import { ChartIcon, LedgerIcon, PlanIcon, SitesIcon } from "./ui/icons";
 
 export interface PageProps {
   /** What the address asks this page to show. */
@@ -24,4 +24,22 @@ export interface PageEntry {
 
 export const PAGES: readonly PageEntry[] = [
   { page: "run", name: "Training run", icon: <ChartIcon />, View: RunPage },
+  {
+    page: "ledger",
+    name: "Privacy ledger",
+    icon: <LedgerIcon />,
+    View: lazy(() => import("./ledger/ledger-page").then((module) => ({ default: module.LedgerPage }))),
+  },
+  {
+    page: "sites",
+    name: "Sites",
+    icon: <SitesIcon />,
+    View: lazy(() => import("./sites/sites-page").then((module) => ({ default: module.SitesPage }))),
+  },
+  {
+    page: "plan",
+    name: "Plan",
+    icon: <PlanIcon />,
+    View: lazy(() => import("./plan/plan-page").then(({ PlanPage }) => ({ default: PlanPage }))),
+  },
 ];

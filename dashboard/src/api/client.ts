@@ -11,11 +11,19 @@ export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly status: number | null;
   readonly traceId: string | null;
+  /** Why a parameter is not allowed, by its name. */
+  readonly faults: Readonly<Record<string, string>>;
 
-  constructor(message: string, status: number | null = null, traceId: string | null = null) {
+  constructor(
+    message: string,
+    status: number | null = null,
+    traceId: string | null = null,
+    faults: Readonly<Record<string, string>> = {},
+  ) {
     super(message);
     this.status = status;
     this.traceId = traceId;
+    this.faults = faults;
   }
 
   /** Asking again cannot help: the API understood and has no such thing. */
@@ -38,7 +46,15 @@ async function problemOf(response: Response): Promise<Partial<Problem> | null> {
 export async function errorOf(response: Response): Promise<ApiError> {
   const problem = await problemOf(response);
   const message = problem?.detail ?? `The metrics API answered with status ${response.status}.`;
-  return new ApiError(message, response.status, problem?.trace_id ?? response.headers.get("x-trace-id"));
+  const faults = Object.fromEntries(
+    (problem?.errors ?? []).map(({ where = "", message: why = "" }) => [where.replace(/^query\./, ""), why]),
+  );
+  return new ApiError(
+    message,
+    response.status,
+    problem?.trace_id ?? response.headers.get("x-trace-id"),
+    faults,
+  );
 }
 
 /** GET `path` below the API's root. The browser's cache revalidates by ETag. */

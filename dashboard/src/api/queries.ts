@@ -11,7 +11,7 @@ const LIST_POLL_MS = 15_000;
 const READINESS_POLL_MS = 10_000;
 
 /** A query that failed asks again by itself, so that a page heals when the API does. */
-function untilItWorks(query: { state: { error: Error | null } }): number | false {
+export function untilItWorks(query: { state: { error: Error | null } }): number | false {
   const { error } = query.state;
   if (!error) return false;
   if (!(error instanceof ApiError)) return RETRY_MS;

@@ -51,11 +51,20 @@ export interface TooltipRow {
   shape?: Shape;
 }
 
+/** What stands on the horizontal axis where it is not rounds: whole numbers that each have a name. */
+export interface Places {
+  /** In a tooltip and in words: "Run of 5 Jan". */
+  name: (place: number) => string;
+  /** Below the axis; empty where there is no room for it. */
+  tick: (place: number) => string;
+}
+
 export interface ChartModel {
   /** What is drawn, for somebody who hears it: "Accuracy of the global model". */
   name: string;
   /** Rounds of the horizontal axis, from first to planned last. */
   rounds: readonly [number, number];
+  places?: Places;
   values: readonly [number, number];
   ticks?: readonly number[];
   /** How ticks are written; plain numbers where it is left out. */
@@ -80,8 +89,13 @@ export function lastPoint(points: readonly Point[]): { round: number; value: num
   return null;
 }
 
+/** "Round 7", or what the model calls that place. */
+export function placeName(model: ChartModel, round: number): string {
+  return model.places ? model.places.name(round) : `Round ${round}`;
+}
+
 /** A round in words: "Round 7: Global 94.7 %, 95 % interval 88.9 % to 97.5 %". */
 export function describe(model: ChartModel, round: number): string {
   const rows = model.tooltip(round).map(({ name, value }) => `${name} ${value}`);
-  return `Round ${round}: ${rows.join(", ")}`;
+  return `${placeName(model, round)}: ${rows.join(", ")}`;
 }

@@ -2,6 +2,7 @@
  * A chart as a file that stands by itself: the drawing as the page shows it now, with its title, what it is of, when
  * it was made, and the font inside.
  */
+import { saveFile } from "../ui/save-file";
 import { textWidth } from "./text-width";
 
 export interface Caption {
@@ -69,7 +70,7 @@ export async function save(drawing: SVGSVGElement, caption: Caption, format: For
   const text = new XMLSerializer().serializeToString(picture);
   const blob = new Blob([text], { type: "image/svg+xml" });
   const name = fileName(caption, format);
-  download(format === "svg" ? blob : await rastered(blob, picture), name);
+  saveFile(name, format === "svg" ? blob : await rastered(blob, picture));
   return name;
 }
 
@@ -186,15 +187,4 @@ async function rastered(blob: Blob, picture: SVGSVGElement): Promise<Blob> {
   } finally {
     URL.revokeObjectURL(address);
   }
-}
-
-function download(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  // The browser has taken the blob over by then.
-  setTimeout(() => {
-    URL.revokeObjectURL(link.href);
-  }, 10_000);
 }

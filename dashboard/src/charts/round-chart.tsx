@@ -9,7 +9,7 @@ import { memo, useId, useMemo, type KeyboardEvent, type PointerEvent } from "rea
 import { setCrosshair, useCrosshair } from "./crosshair";
 import { layOut, type Layout } from "./layout";
 import { Mark } from "./marks";
-import { describe, lastPoint, roundsOf, type ChartModel, type Series } from "./model";
+import { describe, lastPoint, placeName, roundsOf, type ChartModel, type Series } from "./model";
 import { nearest } from "./scales";
 import { Tooltip } from "./tooltip";
 import { textWidth } from "./text-width";
@@ -137,7 +137,7 @@ const Drawing = memo(function Drawing({ model, layout }: { model: ChartModel; la
         ))}
         {layout.roundTicks.map((round) => (
           <text key={round} x={x(round)} y={plot.bottom + 19} textAnchor="middle">
-            {round}
+            {model.places ? model.places.tick(round) : round}
           </text>
         ))}
       </g>
@@ -249,7 +249,7 @@ function Overlay({ model, layout, rounds }: OverlayProps) {
         at={at}
         width={layout.width}
         plot={plot}
-        title={`Round ${round}`}
+        title={placeName(model, round)}
         rows={model.tooltip(round)}
       />
     </div>

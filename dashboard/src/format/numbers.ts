@@ -97,8 +97,8 @@ export function seconds(value: number): string {
   return `${String(Math.floor(minutes / 60))}${NARROW_SPACE}h ${String(minutes % 60)}${NARROW_SPACE}min`;
 }
 
-export function plural(count: number, noun: string): string {
-  return `${String(count)} ${noun}${count === 1 ? "" : "s"}`;
+export function plural(count: number, noun: string, several = `${noun}s`): string {
+  return `${String(count)} ${count === 1 ? noun : several}`;
 }
 
 /** 95 % Wilson score interval of a proportion seen on `size` independent records. */

@@ -28,3 +28,8 @@ export function ago(milliseconds: number): string {
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${String(hours)} h ago` : `${String(Math.floor(hours / 24))} days ago`;
 }
+
+/** "24 Nov" of an ISO time. */
+export function utcDay(iso: string): string {
+  return new Date(iso).toLocaleString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+}

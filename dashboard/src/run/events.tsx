@@ -1,16 +1,9 @@
-import { useState, type ReactNode } from "react";
+import { useState } from "react";
 
 import type { LogEntry, RunLog } from "../api/types";
 import { local, utcTime } from "../format/time";
 import { Card } from "../ui/card";
-import { CheckIcon, CrossIcon, InfoIcon, WarningIcon } from "../ui/icons";
-
-const LEVEL: Record<LogEntry["level"], { icon: ReactNode; tone: string; word: string }> = {
-  ok: { icon: <CheckIcon />, tone: "ok", word: "" },
-  info: { icon: <InfoIcon />, tone: "muted", word: "" },
-  warning: { icon: <WarningIcon />, tone: "warning", word: "Warning: " },
-  problem: { icon: <CrossIcon />, tone: "limit", word: "Problem: " },
-};
+import { LEVEL } from "../ui/level";
 
 const isProblem = (entry: LogEntry) => entry.level === "warning" || entry.level === "problem";
 

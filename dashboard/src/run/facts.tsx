@@ -1,10 +1,10 @@
-import { useState, type ReactNode } from "react";
+import type { ReactNode } from "react";
 
 import type { Release, RunDetail, RunPrivacy } from "../api/types";
 import * as format from "../format/numbers";
 import { local, utcMinute } from "../format/time";
 import { Card } from "../ui/card";
-import { CheckIcon, CopyIcon } from "../ui/icons";
+import { Digest } from "../ui/digest";
 
 const RECIPES: Record<string, string> = {
   "fedsgd-logreg": "DP-FedSGD, logistic regression",
@@ -90,34 +90,6 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
-  );
-}
-
-function Digest({ name, value }: { name: string; value: string }) {
-  const [copied, setCopied] = useState(false);
-  return (
-    <Fact name={`${name} SHA-256`}>
-      <code>{value.slice(0, 12)}…</code>
-      <button
-        type="button"
-        className="icon-button"
-        aria-label={
-          copied
-            ? `SHA-256 of the ${name.toLowerCase()} copied`
-            : `Copy the SHA-256 of the ${name.toLowerCase()}`
-        }
-        onClick={() => {
-          void navigator.clipboard.writeText(value).then(() => {
-            setCopied(true);
-          });
-        }}
-        onBlur={() => {
-          setCopied(false);
-        }}
-      >
-        {copied ? <CheckIcon /> : <CopyIcon />}
-      </button>
-    </Fact>
   );
 }
 

@@ -6,7 +6,7 @@ export function Meter({ budget }: { budget: Budget }) {
   const { spent, planned, limit, site } = budget;
   const width = (epsilon: number) => `${Math.min(100, (100 * epsilon) / limit)}%`;
   const level = spent >= limit ? "full" : spent / limit >= NEAR_LIMIT ? "near" : "fine";
-  const more = planned > spent ? `, ${format.spent(planned)} when this run has ended as planned` : "";
+  const more = planned > spent ? `, ${format.spent(planned)} when the run has ended as planned` : "";
   return (
     <div
       className={`meter ${level}`}

@@ -14,7 +14,8 @@ interface CellProps {
   progress?: number;
 }
 
-function Cell({ name, value, of, note, second, attention = false, progress }: CellProps) {
+/** One figure of a strip, with what qualifies it. */
+export function Cell({ name, value, of, note, second, attention = false, progress }: CellProps) {
   return (
     <div className="cell">
       <dt>{name}</dt>

@@ -36,10 +36,14 @@ const REFUSAL_WORDS: Record<string, string> = {
   INTERNAL: "fault at the site",
 };
 
+export function refusalWords(code: string): string {
+  return REFUSAL_WORDS[code] ?? code;
+}
+
 export function statusWords(site: SitePrivacy): string {
   const words = STATUS_WORDS[site.status];
   if (site.status !== "refused" || site.code === null) return words;
-  return `${words}: ${REFUSAL_WORDS[site.code] ?? site.code}`;
+  return `${words}: ${refusalWords(site.code)}`;
 }
 
 /** Why a run ended before its last round, and what was kept of it. Null for a run that needs no explaining. */

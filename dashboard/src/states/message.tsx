@@ -12,7 +12,8 @@ interface MessageProps {
   children: ReactNode;
 }
 
-function Message({ icon, tone, title, children }: MessageProps) {
+/** What stands in a view's place when there is nothing to show. */
+export function Message({ icon, tone, title, children }: MessageProps) {
   return (
     <div className="message">
       <span className={`message-mark tone-${tone}`}>{icon}</span>

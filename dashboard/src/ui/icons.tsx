@@ -67,6 +67,17 @@ export const ChartIcon = () => (
     <path d="M10.6 4H14v3.4" />
   </Icon>
 );
+export const LedgerIcon = () => (
+  <Icon>
+    <rect x="3" y="2.2" width="10" height="11.6" rx="1.8" />
+    <path d="M5.8 5.4h4.4M5.8 8h4.4M5.8 10.6h2.4" />
+  </Icon>
+);
+export const SitesIcon = () => (
+  <Icon>
+    <path d="M3 13.5V4.2l5-1.7v11M8 6.5l5 1.5v5.5M1.8 13.5h12.4M5.4 6v.1M5.4 8.7v.1M10.5 10v.1" />
+  </Icon>
+);
 export const ChevronIcon = () => (
   <Icon>
     <path d="M4.5 6.2L8 9.8l3.5-3.6" />
@@ -104,5 +115,12 @@ export const Shield = () => (
   <Icon width="18" height="18">
     <path d="M8 1.8l5 1.9v4c0 3.1-2.1 5.5-5 6.6-2.9-1.1-5-3.5-5-6.6v-4z" />
     <path d="M5.8 8l1.6 1.6 2.9-3.2" />
+  </Icon>
+);
+export const PlanIcon = () => (
+  <Icon>
+    <path d="M2.5 4.5h4M9.5 4.5h4M2.5 11.5h7M12.5 11.5h1" />
+    <circle cx="8" cy="4.5" r="1.5" />
+    <circle cx="11" cy="11.5" r="1.5" />
   </Icon>
 );
