@@ -171,6 +171,11 @@ class S3Tail:
         """Whether a run that has not ended showed something new in the last two minutes."""
         return any(self._clock() - run.new_at < 120 for run in self._runs.values())
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._openers.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
     def poll(self) -> Iterator[Batch]:
         """See `Tail.poll`. Newest runs come first."""
         self._find_runs()
