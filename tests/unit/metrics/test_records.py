@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import GLOBAL, MetricRecord, RoundClosed
+from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.objects import Parsed
@@ -88,6 +89,16 @@ def test_a_late_record_holds_back_what_comes_after_it() -> None:
     assert [*first.records, *page(chosen, first.cursor, 1000, partial=False).records] == WRITTEN
 
 
+def test_a_record_that_cannot_be_read_holds_back_nothing() -> None:
+    broken = next(entry for entry in OBJECTS if entry.key.endswith("records/000002/site-1.train.json"))
+    index = index_of([entry for entry in OBJECTS if entry is not broken])
+    index.skip(RUN, Skipped(broken.key, "round: missing"))
+    chosen = selection(index)
+    assert complete_round(chosen.run) == 6
+    found = page(chosen, START, 1000, partial=False).records
+    assert found == [record for record in WRITTEN if record != broken.value]
+
+
 def test_what_nobody_promised_is_given_when_no_record_can_come_any_more() -> None:
     without_close = [
         entry for entry in OBJECTS if not (isinstance(entry.value, RoundClosed) and entry.value.round == 2)
@@ -161,9 +172,8 @@ records = st.builds(
 def test_nothing_of_a_record_is_lost_or_rounded(given_records: list[MetricRecord]) -> None:
     rows, heads = Rows(), Heads()
     for record in given_records:
-        if record.facts is not None:
-            heads.put(record.round, 0, record.facts.ledger_seq, record.facts.ledger_head)
-        rows.add(record, heads)
+        told = record.facts
+        rows.add(record, heads.put(record.round, 0, told.ledger_seq, told.ledger_head) if told else None)
     assert list(rows.since(RUN, "site-1", heads, (0, 0), None)) == sorted(given_records, key=key_of)
 
 

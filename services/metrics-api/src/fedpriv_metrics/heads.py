@@ -20,18 +20,22 @@ class Heads:
     def __len__(self) -> int:
         return len(self._rounds)
 
-    def put(self, number: int, rank: int, seq: int, head: str) -> None:
-        """Add what the record of round `number` told. What is no number and no hash tells nothing and is left out."""
+    def put(self, number: int, rank: int, seq: int, head: str) -> int | None:
+        """Add what the record of round `number` told. What is no number and no hash tells nothing and is left out.
+
+        Returns the place at which `at` gives back the same, None where it would not.
+        """
         try:
             digest = bytes.fromhex(head)
         except ValueError:
-            return
+            return None
         if len(digest) != 32 or not 0 <= seq < 2**63:
-            return
+            return None
         self._rounds.append(number)
         self._ranks.append(rank)
         self._seqs.append(seq)
         self._hashes += digest
+        return len(self._rounds) - 1 if digest.hex() == head else None
 
     def at(self, place: int) -> tuple[int, str]:
         """Entry number and hash of the head that was added as the `place`-th, from 0."""

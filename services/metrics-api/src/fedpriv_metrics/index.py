@@ -98,13 +98,14 @@ class SiteIndex:
                 # Where kinds mix, the one that needs an explanation is named.
                 if record.provenance == "dp" or name not in self.provenance:
                     self.provenance[name] = record.provenance
+        head = None
         if record.facts is not None:
             self.epsilon_run.put(number, rank, record.facts.epsilon_run)
             self.epsilon_spent.put(number, rank, record.facts.epsilon_spent)
-            self.heads.put(number, rank, record.facts.ledger_seq, record.facts.ledger_head)
+            head = self.heads.put(number, rank, record.facts.ledger_seq, record.facts.ledger_head)
             if (number, rank) > self.facts_from:
                 self.facts, self.facts_from = record.facts, (number, rank)
-        self.rows.add(record, self.heads)
+        self.rows.add(record, head)
         if self.last_reply is None or record.recorded_at > self.last_reply:
             self.last_reply = record.recorded_at
         return True

@@ -1,8 +1,8 @@
 """A run's records as they were written, in one order, page by page: each of them once, whatever comes late.
 
 Records are ordered by round, site and phase. A round is complete when it has closed and every record that its close
-promises is in; readers are given complete rounds only, up to the first that is not. So nothing can come in behind a
-cursor, at any process, before or after a restart:
+promises is in, or was found to be none; readers are given complete rounds only, up to the first that is not. So nothing
+can come in behind a cursor, at any process, before or after a restart:
 
     rounds         0   1   2   3   4   5          a record of round 3 is late
     complete       ■   ■   ■   ·   ■   ■   ──>    pages end with round 2; the cursor waits there
@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fedpriv_common import keys
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, MetricRecord
 from fedpriv_metrics.index import RANK, RunIndex
@@ -112,7 +113,12 @@ def _is_complete(run: RunIndex, number: int) -> bool:
     promised = [(site, closed.phase) for site in closed.received]
     if closed.phase is Phase.TRAIN and run.info.public_validation is not None:
         promised.append((GLOBAL, Phase.EVALUATE))
-    return all(site in run.figures and run.figures[site].holds(number, phase) for site, phase in promised)
+    return all(
+        (site in run.figures and run.figures[site].holds(number, phase))
+        # Of one that could not be read nothing will ever come.
+        or keys.record(run.run_id, number, site, phase) in run.skipped
+        for site, phase in promised
+    )
 
 
 def page(selection: Selection, cursor: str, limit: int, *, partial: bool) -> Page:

@@ -21,6 +21,7 @@ from fedpriv_metrics.heads import Heads
 
 #: Phases in the order in which a round has them.
 PHASES = (Phase.CENTRE, Phase.TRAIN, Phase.EVALUATE)
+_RANKS = {phase: rank for rank, phase in enumerate(PHASES)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: In a column of a metric: the record has not got it, and it was not released. Records hold finite numbers only.
@@ -69,19 +70,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, record: MetricRecord, heads: Heads) -> None:
-        """Take a record over, whose head is the last of `heads` if that could hold it."""
-        slot, rank = len(self._order), PHASES.index(record.phase)
+    def add(self, record: MetricRecord, head: int | None) -> None:
+        """Take a record over, whose head is at this place of the site's `Heads` if that could hold it."""
+        slot, rank = len(self._order), _RANKS[record.phase]
         place = (record.round << 2 | rank) << _SLOT_BITS | slot
         if not self._order or place > self._order[-1]:
             self._order.append(place)
         else:
             insort(self._order, place)
-        self._at.append((record.recorded_at - _EPOCH) // _MICROSECOND)
-        self._provenance.append(_PROVENANCES.index(record.provenance))
-        self._add_facts(slot, record.facts, heads)
-        for name in record.metrics.keys() - self._metrics.keys():
-            self._metrics[name] = array("d", [_ABSENT]) * slot
+        since = record.recorded_at - _EPOCH
+        self._at.append((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+        self._provenance.append(record.provenance == "dp")
+        self._add_facts(slot, record.facts, head)
+        for name in record.metrics:
+            if name not in self._metrics:
+                self._metrics[name] = array("d", [_ABSENT]) * slot
         for name, column in self._metrics.items():
             value = record.metrics.get(name, _ABSENT)
             column.append(_NOT_RELEASED if value is None else value)
@@ -124,9 +127,10 @@ class Rows:
             facts=self._facts_of(slot, heads),
         )
 
-    def _add_facts(self, slot: int, facts: SiteFacts | None, heads: Heads) -> None:
+    def _add_facts(self, slot: int, facts: SiteFacts | None, head: int | None) -> None:
         if facts is None:
-            self._epsilon.extend((0.0, 0.0))
+            self._epsilon.append(0.0)
+            self._epsilon.append(0.0)
             self._head.append(0)
             self._facts.append(_NO_FACTS)
             return
@@ -144,13 +148,11 @@ class Rows:
         if number == len(self._shared):
             self._shared.append(shared)
         self._facts.append(number)
-        self._epsilon.extend((facts.epsilon_run, facts.epsilon_spent))
-        told = (facts.ledger_seq, facts.ledger_head)
-        if len(heads) and heads.at(len(heads) - 1) == told:
-            self._head.append(len(heads) - 1)
-        else:
-            self._head.append(0)
-            self._odd[slot] = told
+        self._epsilon.append(facts.epsilon_run)
+        self._epsilon.append(facts.epsilon_spent)
+        self._head.append(head or 0)
+        if head is None:
+            self._odd[slot] = (facts.ledger_seq, facts.ledger_head)
 
     def _facts_of(self, slot: int, heads: Heads) -> SiteFacts | None:
         number = self._facts[slot]
