@@ -183,6 +183,7 @@ describe("sites", () => {
     late: 0,
     bad: 0,
     stock: false,
+    key: null,
   };
 
   it("come first when they need somebody", () => {
@@ -203,6 +204,7 @@ describe("sites", () => {
     expect(adviceFor({ ...calm, standing: "declined", code: "CONTRACT_MISMATCH" })[0]?.text).toContain(
       "same file",
     );
+    expect(adviceFor({ ...calm, standing: "revoked" })[0]?.title).toContain("allow-list");
     expect(adviceFor({ ...calm, budget: "at_limit" })[0]?.title).toContain("cannot pay");
   });
 });

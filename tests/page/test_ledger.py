@@ -18,15 +18,16 @@ from pydantic import BaseModel
 
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent
+from fedpriv_common.canonical import digest
 from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import RunSettings
-from fedpriv_common.records import EndCause, EventKind, RunEvent, RunState
+from fedpriv_common.records import AllowList, EndCause, EventKind, RunEvent, RunState
 from fedpriv_common.store import ObjectStore
 from tests.emulator import Emulator
 from tests.integration.metrics_process import Api, running
 from tests.lives import Life
 from tests.page.visits import serving, visiting
-from tests.run_writer import Script, encode, new_run_id, wall, write_steps
+from tests.run_writer import START, Script, encode, new_run_id, wall, write_steps
 
 pytestmark = pytest.mark.browser
 
@@ -69,6 +70,9 @@ def write_consortium(store: ObjectStore) -> Life:
         site="site-4",
     )
     _put(store, {keys.event(waiting.run_id, waiting.event_id): waiting})
+    fingerprints = {site: digest({"key of": site}) for site in ("site-1", "site-2", "site-3", "site-4", "site-5")}
+    listed = AllowList(at=START, cause="start", sites=fingerprints)
+    _put(store, {keys.allow_list("01KE6P4YM0BBBBBBBBBBBBBBBB"): listed})
     return life
 
 
@@ -180,13 +184,18 @@ def test_the_sites_that_need_somebody_come_first_with_what_to_do(browser: Browse
     with visiting(browser, shown.link("/sites")) as visit:
         page = visit.page
         sites = page.get_by_role("region", name="Sites, table")
-        expect(sites.get_by_role("rowheader")).to_have_text(["site-4", "site-3", "site-1", "site-2"])
+        expect(sites.get_by_role("rowheader")).to_have_text(["site-4", "site-3", "site-1", "site-2", "site-5"])
         expect(sites.get_by_role("row", name="site-3").get_by_text("Offline")).to_be_visible()
         visit.faultless()
         sites.get_by_role("link", name="site-4").focus()
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(r"/sites\?site=site-4$"))
         expect(page.get_by_text(f'fedpriv approve grant {shown.life.runs[-1]} --by "NAME"')).to_be_visible()
+        assert visit.accessibility() == []
+        identity = page.get_by_role("region", name="Identity")
+        expect(identity.get_by_text(digest({"key of": "site-4"})[:12])).to_be_visible()
+        sites.get_by_role("link", name="site-5").click()
+        expect(page.get_by_text("No run has asked it yet.")).to_be_visible()
         assert visit.accessibility() == []
         sites.get_by_role("link", name="site-1").click()
         expect(page.get_by_role("heading", name="What to do about site-1")).to_be_visible()

@@ -421,7 +421,7 @@ export interface paths {
         };
         /**
          * List Sites
-         * @description Every site that a run has named, by name, and how it stands.
+         * @description Every site that a run has named or that is on the allow-list, by name, and how it stands.
          */
         get: operations["list_sites"];
         put?: never;
@@ -2435,9 +2435,11 @@ export interface components {
              * @description runs
              */
             joined: number;
+            /** @description null where no allow-list that is known names the site */
+            key: components["schemas"]["SiteKey"] | null;
             /**
              * Last Heard
-             * @description when the hub last had anything from it
+             * @description when the hub last had anything from it in a run
              */
             last_heard: string | null;
             /**
@@ -2459,24 +2461,24 @@ export interface components {
             run_active: boolean;
             /**
              * Run Id
-             * @description its newest run, which the standing is of
+             * @description its newest run, which the standing is of; null when no run has asked it
              */
-            run_id: string;
+            run_id: string | null;
             /** Seq */
             seq: string;
             /**
              * Since
-             * @description of offline and awaiting_approval
+             * @description of offline, awaiting_approval, enrolled and revoked
              */
             since: string | null;
             /** Site */
             site: string;
             /**
              * Standing
-             * @description in its newest run: in_run, offline, awaiting_approval, not_joined (it has not answered the plan), declined; idle when that has ended in order
+             * @description in its newest run: in_run, offline, awaiting_approval, not_joined (it has not answered the plan), declined; idle when that has ended in order; enrolled: on the allow-list, and no run has asked it; revoked: off the allow-list
              * @enum {string}
              */
-            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle";
+            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle" | "enrolled" | "revoked";
             /**
              * Stock
              * @description it runs a node without a ledger, which takes no part
@@ -2571,6 +2573,32 @@ export interface components {
              * @enum {string}
              */
             unit: "record" | "patient";
+        };
+        /**
+         * SiteKey
+         * @description The key that the server knows a site by, as its allow-lists tell.
+         */
+        SiteKey: {
+            /**
+             * Earlier
+             * @description keys that the site had before
+             */
+            earlier: number;
+            /**
+             * Fingerprint
+             * @description SHA-256 of the public key's DER form, as in privacy statements
+             */
+            fingerprint: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * @description when it was taken off the allow-list; null while its replies count
+             */
+            until: string | null;
         };
         /**
          * SitePage
@@ -2735,9 +2763,11 @@ export interface components {
              * @description runs
              */
             joined: number;
+            /** @description null where no allow-list that is known names the site */
+            key: components["schemas"]["SiteKey"] | null;
             /**
              * Last Heard
-             * @description when the hub last had anything from it
+             * @description when the hub last had anything from it in a run
              */
             last_heard: string | null;
             /**
@@ -2759,22 +2789,22 @@ export interface components {
             run_active: boolean;
             /**
              * Run Id
-             * @description its newest run, which the standing is of
+             * @description its newest run, which the standing is of; null when no run has asked it
              */
-            run_id: string;
+            run_id: string | null;
             /**
              * Since
-             * @description of offline and awaiting_approval
+             * @description of offline, awaiting_approval, enrolled and revoked
              */
             since: string | null;
             /** Site */
             site: string;
             /**
              * Standing
-             * @description in its newest run: in_run, offline, awaiting_approval, not_joined (it has not answered the plan), declined; idle when that has ended in order
+             * @description in its newest run: in_run, offline, awaiting_approval, not_joined (it has not answered the plan), declined; idle when that has ended in order; enrolled: on the allow-list, and no run has asked it; revoked: off the allow-list
              * @enum {string}
              */
-            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle";
+            standing: "in_run" | "offline" | "awaiting_approval" | "not_joined" | "declined" | "idle" | "enrolled" | "revoked";
             /**
              * Stock
              * @description it runs a node without a ledger, which takes no part
@@ -4689,7 +4719,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No run names this site, or you may not see it. */
+            /** @description Nothing names this site, or you may not see it. */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -24,6 +24,8 @@ const STANDING_LOOK: Record<Standing, Look> = {
   not_joined: { icon: <WaitingIcon />, tone: "muted" },
   declined: { icon: <CrossIcon />, tone: "limit" },
   idle: { icon: <CheckIcon />, tone: "ok" },
+  enrolled: { icon: <WaitingIcon />, tone: "muted" },
+  revoked: { icon: <StopIcon />, tone: "limit" },
 };
 
 /** How a budget stands, as icon and words. */

@@ -18,6 +18,8 @@ export const STANDING_WORDS: Record<Standing, string> = {
   not_joined: "Not yet joined",
   declined: "Declined the active run",
   idle: "Idle",
+  enrolled: "Enrolled, not asked yet",
+  revoked: "Off the allow-list",
 };
 
 export function accountWords(account: Account): string {

@@ -24,14 +24,25 @@ function standing(site: SiteSummary): Advice[] {
     ];
   }
   switch (site.standing) {
+    case "revoked":
+      return [
+        {
+          title: "Its key was taken off the server’s allow-list.",
+          text: "Nothing it sends is read. Its ledger keeps what was spent. If that was not meant, put its public key back into the server’s folder of sites; the server notices without a restart.",
+          commands: [],
+        },
+      ];
     case "awaiting_approval":
       return [
         {
           title: "It waits for a person there to approve the plan.",
           text: "Nothing is charged meanwhile, and the server asks again until the run’s admission deadline. A plan that is denied costs nothing.",
           commands: [
-            { where: "At the site, to read what is asked", command: `fedpriv approve show ${site.run_id}` },
-            { where: "To say yes", command: `fedpriv approve grant ${site.run_id} --by "NAME"` },
+            {
+              where: "At the site, to read what is asked",
+              command: `fedpriv approve show ${site.run_id ?? "RUN"}`,
+            },
+            { where: "To say yes", command: `fedpriv approve grant ${site.run_id ?? "RUN"} --by "NAME"` },
           ],
         },
       ];

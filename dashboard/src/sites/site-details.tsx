@@ -17,6 +17,7 @@ import { STATE_WORDS } from "../run/words";
 import { ReadFailed } from "../states/message";
 import { Card } from "../ui/card";
 import { Command } from "../ui/command";
+import { Digest } from "../ui/digest";
 import { LEVEL } from "../ui/level";
 import { ViewLink } from "../ui/view-link";
 import { adviceFor } from "./advice";
@@ -40,7 +41,10 @@ export function SiteDetails({ site, onRetry }: { site: string; onRetry: () => vo
     <>
       <WhatToDo site={detail.data} />
       <div className="site-details">
-        <Budgets site={detail.data} />
+        <div className="site-column">
+          <Budgets site={detail.data} />
+          <Identity site={detail.data} />
+        </div>
         <NewestRuns site={detail.data} />
         <Told site={detail.data} />
       </div>
@@ -83,6 +87,7 @@ function Budgets({ site }: { site: SiteDetail }) {
         </ViewLink>
       }
     >
+      {site.accounts.length === 0 && <p className="nothing">No run has asked it yet.</p>}
       <ul>
         {site.accounts.map((account) => {
           const told = toldOf(account);
@@ -114,9 +119,45 @@ function Budgets({ site }: { site: SiteDetail }) {
   );
 }
 
+/** The key that the server knows the site by. */
+function Identity({ site: { site, key } }: { site: SiteDetail }) {
+  return (
+    <Card
+      className="facts identity"
+      title="Identity"
+      note="The key by which the server knows it. Compare it with the site’s own, over another way"
+    >
+      <div className="facts-body">
+        {key === null ? (
+          <p className="note">No allow-list of this hub names {site}.</p>
+        ) : (
+          <dl>
+            <Digest name="Public key" value={key.fingerprint} />
+            <div>
+              <dt>{key.until === null ? "On the allow-list since" : "Taken off the allow-list"}</dt>
+              <dd>
+                <time dateTime={key.until ?? key.since} title={local(key.until ?? key.since)}>
+                  {utcMinute(key.until ?? key.since)}
+                </time>
+              </dd>
+            </div>
+            {key.earlier > 0 && (
+              <div>
+                <dt>Before that</dt>
+                <dd>{format.plural(key.earlier, "other key")}</dd>
+              </div>
+            )}
+          </dl>
+        )}
+      </div>
+    </Card>
+  );
+}
+
 function NewestRuns({ site }: { site: SiteDetail }) {
   return (
     <Card className="site-runs" title="Newest runs" note="What each cost, and what came of it">
+      {site.charges.length === 0 && <p className="nothing">None yet.</p>}
       <ul className="site-list">
         {site.charges.map((charge) => (
           <li key={charge.run_id}>

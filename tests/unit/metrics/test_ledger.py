@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,7 @@ from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.errors import Refusal
 from fedpriv_common.plan import Plan, RunSettings
-from fedpriv_common.records import EndCause, EventKind, HeldOutEvaluation, RunEvent, RunSites, RunState
+from fedpriv_common.records import AllowList, EndCause, EventKind, HeldOutEvaluation, RunEvent, RunSites, RunState
 from fedpriv_metrics.answers import known
 from fedpriv_metrics.forecast import count
 from fedpriv_metrics.index import Index
@@ -22,10 +23,11 @@ from fedpriv_metrics.models.ledger import Account, Charge, LedgerPage
 from fedpriv_metrics.models.sites import SiteDetail, SiteSummary
 from fedpriv_metrics.objects import Parsed, parse
 from fedpriv_metrics.parts import Parts
+from fedpriv_metrics.site_keys import site_keys
 from fedpriv_metrics.sites import site_detail, site_page
 from fedpriv_metrics.viewer import Viewer
 from tests.lives import Life
-from tests.run_writer import Script, encode
+from tests.run_writer import START, Script, encode
 
 LENIENT = RunSettings(quorum=1)
 ELSEWHERE = (GaussianEvent(20.0, 1.0, 3),)
@@ -37,6 +39,12 @@ class Book:
     def __init__(self) -> None:
         self.life, self.index = Life(), Index()
         self.parts = Parts(self.index)
+        self.lists: list[AllowList] = []
+
+    def allows(self, day: int, **sites: str) -> None:
+        """The server's allow-list from that day on: a letter stands for a key."""
+        fingerprints = {name.replace("_", "-"): 64 * letter for name, letter in sites.items()}
+        self.lists.append(AllowList(at=START + timedelta(days=day), cause="change", sites=fingerprints))
 
     def run(self, script: Script | None = None, upto: str = "end") -> str:
         """Read the next run; its id."""
@@ -71,10 +79,11 @@ class Book:
 
     def site(self, site: str, viewer: Viewer | None = None) -> SiteDetail:
         scope = Scope(viewer or Viewer(), site)
-        return site_detail("", self.index, self.parts.all(), scope, self.plan_of, count)
+        return site_detail("", self.index, self.parts.all(), site_keys(self.lists), scope, self.plan_of, count)
 
     def sites(self, viewer: Viewer | None = None) -> list[SiteSummary]:
-        return site_page("", self.parts.all(), viewer or Viewer(), limit=200, cursor=None).sites
+        keys_of = site_keys(self.lists)
+        return site_page("", self.parts.all(), keys_of, viewer or Viewer(), limit=200, cursor=None).sites
 
     def happens(self, kind: EventKind, site: str, number: int | None = None) -> None:
         """An event in the newest run, a second after what it holds."""
@@ -365,3 +374,38 @@ def test_a_site_that_was_asked_and_never_answered_is_not_forgotten(book: Book) -
     silent = book.site("site-3")
     assert (silent.standing, silent.joined, silent.last_heard) == ("not_joined", 0, None)
     assert (silent.charges[0].outcome, silent.charges[0].epsilon_run) == ("waiting", None)
+
+
+def test_keys_are_told_with_since_when_and_what_became_of_them(book: Book) -> None:
+    book.run()
+    book.allows(0, site_1="a", site_2="b", site_3="c")
+    book.allows(1, site_1="a", site_2="d", site_9="e")
+    book.allows(2, site_1="a", site_2="d", site_9="e")
+    found = {site.site: site for site in book.sites()}
+    keys_of = {name: site.key for name, site in found.items()}
+    assert all(keys_of.values())
+    days = {
+        name: ((key.since - START).days, key.until and (key.until - START).days) for name, key in keys_of.items() if key
+    }
+    assert days == {"site-1": (0, None), "site-2": (1, None), "site-3": (0, 1), "site-9": (1, None)}
+    assert {name: key.earlier for name, key in keys_of.items() if key} == {
+        "site-1": 0,
+        "site-2": 1,
+        "site-3": 0,
+        "site-9": 0,
+    }
+    assert {name: site.standing for name, site in found.items()} == {
+        "site-1": "idle",
+        "site-2": "idle",
+        "site-3": "revoked",
+        "site-9": "enrolled",
+    }
+    assert (found["site-9"].run_id, found["site-9"].budget) == (None, "unknown")
+    assert book.site("site-9").accounts == []
+    book.allows(3, site_1="a", site_2="d", site_3="c", site_9="e")
+    back = book.site("site-3")
+    assert back.key is not None
+    assert (back.standing, (back.key.since - START).days, back.key.earlier) == ("idle", 3, 0)
+    assert [site.site for site in book.sites(Viewer("site-2"))] == ["site-2"]
+    with pytest.raises(LookupError):
+        book.site("site-9", Viewer("site-2"))

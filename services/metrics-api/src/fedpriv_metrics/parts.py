@@ -18,7 +18,7 @@ from fedpriv_metrics.index import Index, RunIndex
 from fedpriv_metrics.privacy import refusal, silent_since
 from fedpriv_metrics.seq import Seq
 
-Standing = Literal["in_run", "offline", "awaiting_approval", "not_joined", "declined", "idle"]
+Standing = Literal["in_run", "offline", "awaiting_approval", "not_joined", "declined", "idle", "enrolled", "revoked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
