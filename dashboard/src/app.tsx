@@ -9,6 +9,7 @@ import { Rail } from "./frame/rail";
 import { RunPicker } from "./frame/run-picker";
 import { ThemeButton } from "./frame/theme-button";
 import { PAGES } from "./pages";
+import { ExportMenu } from "./run/export-menu";
 import { NoSuchPage } from "./states/message";
 
 export function App() {
@@ -44,6 +45,7 @@ export function App() {
           </p>
         )}
         {(shown ?? !ofRun) && <LiveLine live={live} run={shown} />}
+        {shown && entry?.page === "run" && <ExportMenu run={shown} site={view.query.site ?? null} />}
         <ThemeButton />
       </header>
       <main id="content" tabIndex={-1}>

@@ -57,16 +57,21 @@ export async function errorOf(response: Response): Promise<ApiError> {
   );
 }
 
-/** GET `path` below the API's root. The browser's cache revalidates by ETag. */
-export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+/** GET `path` below the API's root and `read` the answer, if it is 2xx; whatever else happens is an ApiError. */
+export async function ask<T>(
+  path: string,
+  accept: string,
+  read: (response: Response) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   let response: Response;
   try {
     response = await fetch(API + path, {
-      headers: { accept: "application/json" },
+      headers: { accept },
       signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
     });
-    if (response.ok) return (await response.json()) as T;
+    if (response.ok) return await read(response);
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(
@@ -76,6 +81,11 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
     );
   }
   throw await errorOf(response);
+}
+
+/** The JSON at `path`. The browser's cache revalidates by ETag. */
+export function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return ask(path, "application/json", async (response) => (await response.json()) as T, signal);
 }
 
 /** The API's own word on whether its answers are of now; 503 is such a word too. */
