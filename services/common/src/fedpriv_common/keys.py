@@ -1,4 +1,15 @@
-"""Where each object lives in the metrics bucket. Every key is written once."""
+"""Where each object lives in the metrics bucket. Every key is written once.
+
+    v1/runs/{run}/run.json  asked.json  admissions/{site}.json        what was planned, who was asked and answered
+                  records/{round}/{site}.{phase}.json                 one release of a site, or the model's figures
+                  rounds/{round}.json  evaluations/{round}.json       what a round came to
+                  events/{event}.json  end.json                       what else happened, and how it ended
+                  segments/{first}-{last}-{digest}.ndjson.zst         copies of all these, many in one object
+                  manifests/{number}.json                             which segments count
+                  checkpoints/  parts/  model.safetensors  statement.json   what the server goes on with and publishes
+
+docs/explanation-records.md tells how they are written and read.
+"""
 
 from __future__ import annotations
 
