@@ -1,6 +1,10 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig, type ProxyOptions } from "vite";
 
+import { budget } from "./tools/budget.ts";
+import { compressed } from "./tools/compressed.ts";
+import { shippedNotices } from "./tools/notices.ts";
+
 const api = process.env.FEDPRIV_API_URL ?? "http://127.0.0.1:8000";
 
 /** The page knows the API only as `/api` on its own origin; here, as behind the CDN, the prefix is taken off. */
@@ -37,7 +41,7 @@ const headers = {
 
 export default defineConfig({
   base: "./",
-  plugins: [react()],
+  plugins: [react(), budget({ first: 160, all: 250 }), shippedNotices(), compressed()],
   server: { host: "127.0.0.1", port: 3000, strictPort: true, proxy },
   preview: { host: "127.0.0.1", port: 3000, strictPort: true, proxy, headers },
   build: { target: "es2023", assetsInlineLimit: 0 },
