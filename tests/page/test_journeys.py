@@ -57,7 +57,7 @@ def test_an_interruption_is_said_with_the_time_of_the_data_and_heals_without_a_g
         expect(banner).to_contain_text("Live updates are interrupted.")
         expect(banner).to_contain_text(re.compile(r"data from \d\d:\d\d:\d\d UTC"))
         expect(banner).to_contain_text("Training is not affected.")
-        expect(visit.page.locator(".chart-drawing")).to_have_count(4)
+        expect(visit.page.locator(".chart-drawing")).to_have_count(5)
         assert visit.accessibility() == []
 
         assert [next(steps), next(steps)] == ["round 4", "round 5"]
@@ -85,4 +85,4 @@ def test_an_api_that_is_away_from_the_start_is_said_and_healed(
         with visit.page.expect_request("**/api/v1/runs*"):
             visit.page.get_by_role("button", name="Try again").click()
         with running(api):
-            expect(visit.page.locator(".chart-drawing")).to_have_count(4)
+            expect(visit.page.locator(".chart-drawing")).to_have_count(5)

@@ -20,7 +20,7 @@ def test_a_finished_run_shows_its_figures_rounded_in_favour_of_the_record(
     run = consortium.api.json(f"/v1/runs/{consortium.runs['finished']}")
     low, high = run["accuracy_interval"]
     with visiting(browser, consortium.address) as visit:
-        expect(visit.page.locator(".chart-drawing")).to_have_count(4)
+        expect(visit.page.locator(".chart-drawing")).to_have_count(5)
         accuracy = visit.text("Global accuracy")
         assert f"{100 * run['accuracy']:.1f} %" in accuracy
         assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} %" in accuracy
@@ -56,7 +56,7 @@ def test_a_link_to_a_run_that_is_not_there_leads_to_the_newest(browser: Browser,
 
 def test_what_was_not_released_is_said_and_never_drawn(browser: Browser, consortium: Consortium) -> None:
     with visiting(browser, consortium.link("no public set")) as visit:
-        expect(visit.page.locator(".chart-empty").get_by_text("Not released: would cost privacy")).to_have_count(2)
+        expect(visit.page.locator(".chart-empty").get_by_text("Not released: would cost privacy")).to_have_count(3)
         expect(visit.page.locator(".chart-drawing")).to_have_count(2)
         assert "– not released: would cost privacy" in visit.text("Global accuracy")
 
@@ -93,7 +93,7 @@ def test_nothing_bars_anybody(browser: Browser, consortium: Consortium, run: str
 
 def test_the_page_fits_a_phone(browser: Browser, consortium: Consortium) -> None:
     with visiting(browser, consortium.link("offline"), width=390, height=844) as visit:
-        expect(visit.page.locator(".chart-drawing")).to_have_count(4)
+        expect(visit.page.locator(".chart-drawing")).to_have_count(5)
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
         expect(visit.page.get_by_role("cell", name="Offline")).to_be_visible()
         assert visit.accessibility() == []
@@ -102,12 +102,14 @@ def test_the_page_fits_a_phone(browser: Browser, consortium: Consortium) -> None
 def test_everything_can_be_done_by_keyboard(browser: Browser, consortium: Consortium) -> None:
     with visiting(browser, consortium.address) as visit:
         page, press = visit.page, visit.page.keyboard.press
-        expect(page.locator(".chart-drawing")).to_have_count(4)
+        expect(page.locator(".chart-drawing")).to_have_count(5)
         press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         press("Enter")
         press("Tab")
         expect(page.get_by_role("button", name="Table of Accuracy")).to_be_focused()
+        press("Tab")
+        expect(page.get_by_role("button", name="Save Accuracy as a picture")).to_be_focused()
 
         press("Tab")
         slider = page.get_by_role("slider", name="Accuracy of the global model")

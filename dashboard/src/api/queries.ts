@@ -2,7 +2,7 @@
 import { QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { ApiError, get, readiness } from "./client";
-import type { MetricSeries, Readiness, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
+import type { Frontiers, MetricSeries, Readiness, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
 
 const RETRY_MS = 5_000;
 const RETRY_SOON_MS = 1_000;
@@ -44,6 +44,34 @@ export function runsQuery() {
   });
 }
 
+export interface RunFilter {
+  state?: string | undefined;
+  dataset?: string | undefined;
+  cursor?: string | undefined;
+}
+
+/** A page of the list of runs. */
+export function runPageQuery(filter: RunFilter, limit = 25) {
+  const given = Object.entries(filter).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const query = new URLSearchParams([["limit", String(limit)], ...given]).toString();
+  return queryOptions({
+    queryKey: ["runs", query],
+    queryFn: ({ signal }) => get<RunPage>(`/runs?${query}`, signal),
+    refetchInterval: (known) => untilItWorks(known) || LIST_POLL_MS,
+  });
+}
+
+/** What runs cost and gave. It is of many runs, so it is not read again with each round of one. */
+export function frontierQuery(dataset: string | null, limit = 100) {
+  const query = new URLSearchParams({ limit: String(limit), ...(dataset ? { dataset } : {}) }).toString();
+  return queryOptions({
+    queryKey: ["frontier", query],
+    queryFn: ({ signal }) => get<Frontiers>(`/frontier?${query}`, signal),
+    refetchInterval: (known) => untilItWorks(known) || LIST_POLL_MS,
+    meta: { paced: true },
+  });
+}
+
 export function runQuery(runId: string) {
   return queryOptions({
     queryKey: ["run", runId],
@@ -51,7 +79,7 @@ export function runQuery(runId: string) {
   });
 }
 
-export function metricQuery(runId: string, metric: "accuracy" | "loss") {
+export function metricQuery(runId: string, metric: "accuracy" | "loss" | "epsilon_run") {
   return queryOptions({
     queryKey: ["run", runId, "metric", metric],
     queryFn: ({ signal }) =>

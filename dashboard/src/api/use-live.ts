@@ -24,7 +24,11 @@ export function useLive(activeRun: string | null): Live {
 
   useEffect(() => {
     const refresher = new Refresher(async () => {
-      await client.refetchQueries({ type: "active" }, { throwOnError: true });
+      // What is paced asks by itself now and then.
+      await client.refetchQueries(
+        { type: "active", predicate: (query) => query.meta?.paced !== true },
+        { throwOnError: true },
+      );
       setUpdatedAt(Date.now());
     });
     const refresh = () => {

@@ -34,6 +34,8 @@ export function beside(labels: readonly Wanted[], taken: readonly Box[], bounds:
       { x: x - GAP - width, y },
       { x: x + GAP - 2, y: y - GAP - 3 },
       { x: x - GAP + 2 - width, y: y - GAP - 3 },
+      { x: x - 2, y: y + GAP + HEIGHT / 2 },
+      { x: x + 2 - width, y: y + GAP + HEIGHT / 2 },
     ];
     for (const place of places) {
       const box = {

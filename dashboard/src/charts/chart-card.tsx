@@ -22,6 +22,7 @@ interface ChartFrameProps {
   /** Further buttons beside Table. */
   actions?: ReactNode;
   height?: number;
+  className?: string;
   children: ReactNode;
 }
 
@@ -34,6 +35,7 @@ export function ChartFrame({
   source,
   actions,
   height = CHART_HEIGHT,
+  className,
   children,
 }: ChartFrameProps) {
   const [asTable, setAsTable] = useState(false);
@@ -43,13 +45,11 @@ export function ChartFrame({
     <Card
       title={title}
       note={note}
+      {...(className ? { className } : {})}
       action={
         !empty && (
           <div className="chart-actions">
             {actions}
-            {!asTable && (
-              <SaveMenu title={title} note={note} source={source ?? document.title} chart={body} />
-            )}
             <button
               type="button"
               className="button small"
@@ -61,6 +61,13 @@ export function ChartFrame({
             >
               Table<span className="sr-only"> of {title}</span>
             </button>
+            <SaveMenu
+              title={title}
+              note={note}
+              source={source ?? document.title}
+              chart={body}
+              disabled={asTable}
+            />
           </div>
         )
       }

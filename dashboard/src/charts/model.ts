@@ -5,7 +5,7 @@ import type { Shape } from "./marks";
 /** Which of the theme's colours, and with it which meaning: the global model, privacy, background, or one of several
     runs side by side. */
 export type Tone =
-  "global" | "privacy" | "context" | "run-1" | "run-2" | "run-3" | "run-4" | "run-5" | "run-6";
+  "global" | "privacy" | "context" | "limit" | "run-1" | "run-2" | "run-3" | "run-4" | "run-5" | "run-6";
 
 export interface Point {
   round: number;

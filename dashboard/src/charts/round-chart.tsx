@@ -16,6 +16,8 @@ import { textWidth } from "./text-width";
 import { useWidth } from "./use-width";
 
 export const CHART_HEIGHT = 220;
+/** Wider than the others, and a little taller. */
+export const FRONTIER_HEIGHT = 268;
 
 export function RoundChart({ model }: { model: ChartModel }) {
   const [element, width] = useWidth<HTMLDivElement>();

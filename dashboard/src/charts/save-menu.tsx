@@ -2,7 +2,7 @@ import * as Popover from "@radix-ui/react-popover";
 import { useState, type RefObject } from "react";
 
 import { DownloadIcon } from "../ui/icons";
-import type { Format } from "./picture";
+import type { Format } from "./caption";
 
 interface SaveMenuProps {
   title: string;
@@ -10,6 +10,8 @@ interface SaveMenuProps {
   source: string;
   /** What holds the drawing. */
   chart: RefObject<HTMLElement | null>;
+  /** There is no drawing now. */
+  disabled: boolean;
 }
 
 const FORMATS: readonly { format: Format; name: string; use: string }[] = [
@@ -18,7 +20,7 @@ const FORMATS: readonly { format: Format; name: string; use: string }[] = [
 ];
 
 /** Saves a chart as a picture; its code is loaded when it is first used. */
-export function SaveMenu({ title, note, source, chart }: SaveMenuProps) {
+export function SaveMenu({ title, note, source, chart, disabled }: SaveMenuProps) {
   const [open, setOpen] = useState(false);
   const [said, setSaid] = useState("");
 
@@ -36,7 +38,7 @@ export function SaveMenu({ title, note, source, chart }: SaveMenuProps) {
 
   return (
     <Popover.Root open={open} onOpenChange={setOpen}>
-      <Popover.Trigger className="button small">
+      <Popover.Trigger className="button small" disabled={disabled}>
         <DownloadIcon />
         Save<span className="sr-only"> {title} as a picture</span>
       </Popover.Trigger>

@@ -211,7 +211,7 @@ const PlaneDrawing = memo(function PlaneDrawing({
       {layout.labels.map(({ point, at }) => (
         <text
           key={point.id}
-          className={point.singled ? `label tone-${point.tone}` : "label tone-context"}
+          className={point.singled ? `label haloed tone-${point.tone}` : "label haloed tone-context"}
           x={at.x}
           y={at.y}
           dy="0.34em"

@@ -9,7 +9,7 @@ export interface PlanePoint {
   id: string;
   x: number;
   y: number;
-  tone: Tone | "limit";
+  tone: Tone;
   shape: Shape;
   /** Drawn filled, above the others, with its interval, and labelled before them. */
   singled: boolean;
@@ -65,6 +65,11 @@ export function layOutPlane(model: PlaneModel, width: number, height: number): P
     .filter((point) => point.label !== "")
     .toSorted((a, b) => Number(b.singled) - Number(a.singled));
   const taken = model.points.map((point) => boxOf(x(point.x), y(point.y)));
+  for (const { singled, interval, x: at } of model.points) {
+    if (singled && interval) {
+      taken.push({ left: x(at) - 4, right: x(at) + 4, top: y(interval[1]), bottom: y(interval[0]) });
+    }
+  }
   if (model.limit) {
     const at = x(model.limit.value);
     const text = textWidth(model.limit.text, "label");

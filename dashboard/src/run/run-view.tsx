@@ -11,6 +11,7 @@ import { Events } from "./events";
 import { PrivacyFacts } from "./facts";
 import { AccuracyChart, LossChart } from "./learning-charts";
 import { LifetimeChart, RunPrivacyChart } from "./privacy-charts";
+import { RunFrontier } from "./run-frontier";
 import { SitesTable } from "./sites-table";
 import { SkippedNotice } from "./skipped";
 import { Strip } from "./strip";
@@ -51,6 +52,7 @@ export function RunView({ runId, view, live, storageSince }: RunViewProps) {
         <LossChart run={run.data} metric={loss.data} />
         <LifetimeChart run={run.data} privacy={privacy.data} site={view.query.site ?? null} />
         <RunPrivacyChart run={run.data} privacy={privacy.data} site={view.query.site ?? null} />
+        <RunFrontier run={run.data} accuracy={accuracy.data} privacy={privacy.data} view={view} />
       </div>
       <div className="details">
         <SitesTable run={run.data} privacy={privacy.data} view={view} />

@@ -1,5 +1,5 @@
 /** The page before its figures: the same grid and the same heights, so that nothing moves when they come. */
-import { CHART_HEIGHT } from "../charts/round-chart";
+import { CHART_HEIGHT, FRONTIER_HEIGHT } from "../charts/round-chart";
 
 const CELLS = [
   "Global accuracy",
@@ -48,6 +48,19 @@ export function Skeleton() {
             </div>
           </div>
         ))}
+        <div className="card frontier">
+          <div className="card-header">
+            <div>
+              <p className="card-title">Privacy and accuracy</p>
+              <p className="note">
+                <span className="bone" style={{ inlineSize: "14rem" }} />
+              </p>
+            </div>
+          </div>
+          <div className="chart-body">
+            <div className="bone block" style={{ blockSize: FRONTIER_HEIGHT }} />
+          </div>
+        </div>
       </div>
     </div>
   );
