@@ -42,4 +42,12 @@ export const PAGES: readonly PageEntry[] = [
     icon: <PlanIcon />,
     View: lazy(() => import("./plan/plan-page").then(({ PlanPage }) => ({ default: PlanPage }))),
   },
+  {
+    page: "statement",
+    name: "Privacy statement",
+    icon: null,
+    View: lazy(() =>
+      import("./statement/statement-page").then(({ StatementPage }) => ({ default: StatementPage })),
+    ),
+  },
 ];

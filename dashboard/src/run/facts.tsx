@@ -1,10 +1,13 @@
 import type { ReactNode } from "react";
 
 import type { Release, RunDetail, RunPrivacy } from "../api/types";
+import { to } from "../api/view";
 import * as format from "../format/numbers";
 import { local, utcMinute } from "../format/time";
 import { Card } from "../ui/card";
 import { Digest } from "../ui/digest";
+import { DocumentIcon } from "../ui/icons";
+import { ViewLink } from "../ui/view-link";
 
 const RECIPES: Record<string, string> = {
   "fedsgd-logreg": "DP-FedSGD, logistic regression",
@@ -20,6 +23,12 @@ export function PrivacyFacts({ run, privacy }: { run: RunDetail; privacy: RunPri
       className="facts"
       title="Privacy facts"
       note="Public constants of the plan. They were fixed before anything was spent, and depend on no record."
+      action={
+        <ViewLink className="button small" view={to("statement", { run: run.run_id })}>
+          <DocumentIcon />
+          Privacy statement
+        </ViewLink>
+      }
     >
       <div className="facts-body">
         <dl>

@@ -94,6 +94,24 @@ export const DownloadIcon = () => (
     <path d="M8 2.5v7.6M4.8 7.2L8 10.4l3.2-3.2M3 13.3h10" />
   </Icon>
 );
+export const PrintIcon = () => (
+  <Icon>
+    <path d="M4.5 6V2.5h7V6M4.5 11.5h-2V6h11v5.5h-2" />
+    <path d="M4.5 9.5h7v4h-7z" />
+  </Icon>
+);
+export const DocumentIcon = () => (
+  <Icon>
+    <path d="M4 2.2h5.2L12 5v8.8H4z" />
+    <path d="M6.2 8h3.6M6.2 10.6h3.6" />
+  </Icon>
+);
+export const AuditIcon = () => (
+  <Icon>
+    <path d="M5.5 4h8M5.5 8h8M5.5 12h5" />
+    <path d="M2.5 4h.1M2.5 8h.1M2.5 12h.1" />
+  </Icon>
+);
 export const SunIcon = () => (
   <Icon>
     <circle cx="8" cy="8" r="2.9" />
