@@ -73,6 +73,20 @@ def test_too_many_questions_at_once_are_told_to_come_again(api: Api) -> None:
     assert until(lambda: api.get("/v1/plan?epsilon=4.00").status_code == 200, "the plan", 20)
 
 
+def test_a_plan_that_takes_long_keeps_no_other_waiting(api: Api) -> None:
+    api.json("/v1/plan?epsilon=1.1")
+    (quick,) = planners(api)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(api.get, "/v1/plan?recipe=fedavg-mlp&epsilons=&rounds=1")
+        (sampled,) = until(lambda: [process for process in planners(api) if process != quick], "the other planner", 20)
+        os.kill(sampled, signal.SIGSTOP)
+        try:
+            assert api.get("/v1/plan?epsilon=1.2").status_code == 200
+        finally:
+            os.kill(sampled, signal.SIGCONT)
+        assert slow.result().status_code in (200, 503)
+
+
 def test_what_cannot_be_planned_is_a_problem_that_says_why(api: Api) -> None:
     for query, status, words in (
         ("contract=wdbc", 404, "only breast-cancer-wisconsin@1"),

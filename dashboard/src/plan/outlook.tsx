@@ -119,7 +119,8 @@ export function Verdict({ answer, query }: { answer: PlanAnswer; query: Query })
           </ViewLink>
         }
       >
-        A fresh data set could; of several sites, the one with least left decides.
+        {answer.history.site ?? (forecast.cost.spent > 0 ? "The budget that was typed" : "A fresh data set")}{" "}
+        could; of several sites, the one with least left decides.
       </Banner>
     );
   }

@@ -110,25 +110,25 @@ export function PlanForm({ query: address, answer, faults }: PlanFormProps) {
         </div>
         <details open={[ROUNDS, EVALUATIONS, LIMIT, DELTA].some(({ name }) => query[name]) || mlp}>
           <summary>More settings</summary>
+          <Choice
+            label="Recipe"
+            value={query.recipe ?? "fedsgd-logreg"}
+            options={[
+              ["fedsgd-logreg", "DP-FedSGD, logistic regression"],
+              ["fedavg-mlp", "DP-FedAvg, MLP"],
+            ]}
+            onChange={(value) => {
+              change({ recipe: value });
+            }}
+          />
           <div className="field-row">
-            <Choice
-              label="Recipe"
-              value={query.recipe ?? "fedsgd-logreg"}
-              options={[
-                ["fedsgd-logreg", "DP-FedSGD, logistic regression"],
-                ["fedavg-mlp", "DP-FedAvg, MLP"],
-              ]}
-              onChange={(value) => {
-                change({ recipe: value });
-              }}
-            />
             {number(ROUNDS, { placeholder: answer ? String(answer.forecast.plan.train.rounds) : "" })}
+            {number(DELTA)}
           </div>
           <div className="field-row">
             {number(LIMIT, { placeholder: answer ? format.limit(answer.forecast.cost.limit) : "" })}
             {number(EVALUATIONS, { hint: "On held-out records" })}
           </div>
-          {number(DELTA)}
         </details>
         <p className="form-foot">
           <ViewLink className="button small" view={to("plan")}>

@@ -79,7 +79,7 @@ const PASSED = [
 const DEFAULTS: Query = {
   epsilon: "1",
   sites: "3",
-  delta: "0.00001",
+  delta: "1e-5",
   evaluations: "1",
   acceptable_loss: "0.01",
   recipe: "fedsgd-logreg",
@@ -89,11 +89,16 @@ const DEFAULTS: Query = {
 export const TABLE = [0.5, 1, 2, 3, 8] as const;
 const CURVE = [0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.4, 2, 2.5, 3, 4, 5, 6, 8, 11, 16] as const;
 
+function isDefault(name: string, value?: string): boolean {
+  const taken = DEFAULTS[name];
+  return taken !== undefined && (value === taken || Number(value) === Number(taken));
+}
+
 /** The query with changes; what is empty or the default is left out. */
 export function changed(query: Query, changes: Query): Record<string, string> {
   const merged = Object.entries({ ...query, ...changes });
   return Object.fromEntries(
-    merged.filter((entry): entry is [string, string] => Boolean(entry[1]) && entry[1] !== DEFAULTS[entry[0]]),
+    merged.filter((entry): entry is [string, string] => Boolean(entry[1]) && !isDefault(...entry)),
   );
 }
 

@@ -48,7 +48,7 @@ def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await service.planner.close()
+        await service.planners.close()
 
     app = describe()
     app.router.lifespan_context = lifespan

@@ -20,6 +20,7 @@ from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict
 from contextlib import suppress
 
+from fedpriv_common.recipes import Recipe
 from fedpriv_metrics.planner_process import Answered, Asked
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,23 @@ class Planner:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+class Planners:
+    """Two, so that a plan that is arithmetic never waits for one that takes the accountants seconds."""
+
+    def __init__(self) -> None:
+        self._full_batch, self._sampled = Planner(), Planner()
+
+    async def ask(self, asked: Asked) -> Answered:
+        """As Planner.ask."""
+        full_batch = asked.question.settings.recipe is Recipe.FEDSGD_LOGREG
+        return await (self._full_batch if full_batch else self._sampled).ask(asked)
+
+    async def close(self) -> None:
+        """End both."""
+        await self._full_batch.close()
+        await self._sampled.close()
 
 
 def _answer(answer: Answered | None) -> Answered:

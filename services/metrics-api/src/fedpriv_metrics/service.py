@@ -14,7 +14,7 @@ from fedpriv_metrics.follow import Follower
 from fedpriv_metrics.forecast import Forecaster
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.parts import Parts
-from fedpriv_metrics.planner import Planner
+from fedpriv_metrics.planner import Planners
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.proofs import Proofs
 from fedpriv_metrics.stream import Streams
@@ -41,7 +41,7 @@ class Service:
         self.cache = ByteCache()
         self.forecaster = Forecaster()
         self.parts = Parts(self.index)
-        self.planner = Planner()
+        self.planners = Planners()
         self.streams = Streams(figures.streams)
         self.follower = Follower(tail, self.index, figures, poll_s)
         self.proofs = Proofs(self.index, store, auditor_keys)

@@ -63,7 +63,7 @@ async def get_plan(
 
 async def _ask(service: Service, asked: Asked) -> Answered:
     try:
-        return await service.planner.ask(asked)
+        return await service.planners.ask(asked)
     except PlanPendingError as error:
         detail = "The plan is being computed; ask again for it."
         raise HTTPException(503, detail, {"Retry-After": str(error.retry_after_s)}) from None
