@@ -2,11 +2,12 @@ import { useQuery } from "@tanstack/react-query";
 
 import { logQuery, metricQuery, privacyQuery, runQuery } from "../api/queries";
 import type { Live } from "../api/use-live";
-import type { View } from "../api/view";
+import { to, type View } from "../api/view";
 import { Banner } from "../states/banner";
 import { ReadFailed } from "../states/message";
 import { Skeleton } from "../states/skeleton";
 import { StaleBanner } from "../states/stale";
+import { ViewLink } from "../ui/view-link";
 import { Events } from "./events";
 import { PrivacyFacts } from "./facts";
 import { AccuracyChart, LossChart } from "./learning-charts";
@@ -41,7 +42,17 @@ export function RunView({ runId, view, live, storageSince }: RunViewProps) {
     <div className="run">
       <StaleBanner live={live} storageSince={storageSince} failure={failed?.message ?? null} />
       {end && (
-        <Banner kind={end.problem ? "problem" : "info"} title={end.title}>
+        <Banner
+          kind={end.problem ? "problem" : "info"}
+          title={end.title}
+          action={
+            run.data.cause === "budget" && (
+              <ViewLink className="button small" view={to("ledger", { dataset: run.data.dataset })}>
+                Show the ledger
+              </ViewLink>
+            )
+          }
+        >
           {end.text}
         </Banner>
       )}

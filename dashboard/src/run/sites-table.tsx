@@ -32,6 +32,14 @@ export function SitesTable({ run, privacy, view }: { run: RunDetail; privacy: Ru
       className="sites"
       title="Privacy budget by site"
       note="Each site sets its own lifetime limit and stops before it is passed. Choose a site to see it in the charts."
+      action={
+        <ViewLink
+          className="button small"
+          view={to("ledger", { dataset: run.dataset, site: view.query.site })}
+        >
+          All runs<span className="sr-only"> in the privacy ledger</span>
+        </ViewLink>
+      }
     >
       <div className="table-scroll" role="region" aria-label="Privacy budget by site, table" tabIndex={0}>
         <table className="sites-table" role="table">

@@ -8,6 +8,8 @@ const ORDER: readonly Standing[] = [
   "not_joined",
   "in_run",
   "idle",
+  "enrolled",
+  "revoked",
 ];
 
 /** Who needs somebody first, then by how it stands, then by name. */
