@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from fedpriv_common.canonical import sha256_hex
+from fedpriv_common.rates import Buckets, address_group
 from fedpriv_server import limits
 from fedpriv_server.body import Body, BodyError, reading
 from fedpriv_server.gate import Gate
-from fedpriv_server.limits import Buckets, Limits, address_group
+from fedpriv_server.limits import Limits
 from fedpriv_server.operator import KeyHashes, make_operator_app
 from tests.unit.server.nodes import Hub, client, no_operator, signed
 

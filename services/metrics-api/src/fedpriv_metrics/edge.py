@@ -1,4 +1,5 @@
-"""What every request passes first: a trace id, a bound on its body, one log line, one measurement, no bare failure."""
+"""What every request passes first: a trace id, one log line, one measurement, no bare failure, and HEAD wherever there
+is GET."""
 
 from __future__ import annotations
 
@@ -10,13 +11,11 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedpriv_metrics.problems import problem
+from fedpriv_metrics.problems import ProblemCode, problem
 from fedpriv_metrics.prometheus import Figures
 
 log = logging.getLogger(__name__)
 
-#: Bytes of a request's body; no route reads one.
-MAX_BODY = 1_000_000
 #: Asked for by load balancers every few seconds; their lines would drown the log.
 QUIET = frozenset({"/healthz", "/readyz"})
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -34,9 +33,11 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        trace_id = _trace_id(headers)
-        scope.setdefault("state", {})["trace_id"] = trace_id
+        trace_id = _trace_id(Headers(scope=scope))
+        method, head = scope["method"], scope["method"] == "HEAD"
+        # A HEAD is answered as the GET would be, without the body: the server leaves it out.
+        inner = scope | {"method": "GET"} if head else scope
+        inner.setdefault("state", {}).update(trace_id=trace_id, head=head)
         began, status = time.perf_counter(), 0
 
         async def tell(message: Message) -> None:
@@ -49,24 +50,24 @@ class Edge:
             await send(message)
 
         try:
-            if _too_large(headers):
-                await problem(scope, 413, f"The body is over {MAX_BODY} bytes.")(scope, receive, tell)
-            else:
-                await self._app(scope, receive, tell)
+            await self._app(inner, receive, tell)
         except Exception:
             # A viewer that went away while it was sent to is no failure; anything else is, and only the log has it.
             log.exception("request failed", extra={"trace_id": trace_id, "path": scope["path"]})
             if not status:
                 detail = "Something went wrong here; the service's log has it under the trace id."
-                await problem(scope, 500, detail)(scope, receive, tell)
+                await problem(inner, ProblemCode.INTERNAL, detail)(inner, receive, tell)
         finally:
-            self._told(scope, status, time.perf_counter() - began, trace_id)
+            self._told(inner, method, status, time.perf_counter() - began)
 
-    def _told(self, scope: Scope, status: int, seconds: float, trace_id: str) -> None:
+    def _told(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
-        self._figures.request(scope["method"], route, status, seconds)
+        self._figures.request(method, route, status, seconds)
         if scope["path"] not in QUIET:
-            extra = {"trace_id": trace_id, "method": scope["method"], "path": scope["path"], "status": status}
+            state = scope["state"]
+            extra = {"trace_id": state["trace_id"], "method": method, "path": scope["path"], "status": status}
+            if viewer := state.get("viewer"):
+                extra["viewer"] = viewer.name
             log.info("request", extra=extra | {"ms": round(1000 * seconds, 1)})
 
 
@@ -74,8 +75,3 @@ def _trace_id(headers: Headers) -> str:
     """The caller's, where it speaks W3C trace context; else a new one."""
     matched = _TRACEPARENT.match(headers.get("traceparent", ""))
     return matched[1] if matched else secrets.token_hex(16)
-
-
-def _too_large(headers: Headers) -> bool:
-    length = headers.get("content-length", "0")
-    return not length.isdigit() or int(length) > MAX_BODY

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fedpriv_server.limits import Limits, address_group, is_this_machine
+from fedpriv_common.rates import address_group, is_this_machine
+from fedpriv_server.limits import Limits
 
 #: Time for the head of a request from its first byte, or from the connection's beginning, seconds.
 HEAD_SECONDS: Final = 15.0

@@ -23,8 +23,9 @@ from fastapi.responses import JSONResponse, Response
 
 from fedpriv_common import carriage
 from fedpriv_common.errors import ErrorCode
+from fedpriv_common.rates import is_this_machine
 from fedpriv_server.body import BodyError, again, reading
-from fedpriv_server.limits import Limits, is_this_machine
+from fedpriv_server.limits import Limits
 from fedpriv_server.postbox import Postbox
 from fedpriv_server.problems import problem, too_many
 from fedpriv_server.superlink import (

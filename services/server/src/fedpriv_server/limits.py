@@ -1,17 +1,15 @@
 """How much one sender may ask of the server: requests by time, bytes of bodies, and time for sending them.
 
-A request counts for the site whose key signed it, or, unsigned, for the address it comes from. Both tables are bounded:
-who has not been heard of for longest is forgotten, which gives a full bucket back to nobody who is asking now.
+A request counts for the site whose key signed it, or, unsigned, for the address it comes from.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
+
+from fedpriv_common.rates import Buckets, address_group, is_this_machine
 
 #: Largest body of a node, or of a process on this machine, bytes. What a model of the recipes needs is 20 kB.
 MAX_BODY: Final = 16 * 2**20
@@ -44,42 +42,6 @@ STRANGER_BURST: Final = 100.0
 #: Wrong operator keys, of each address. A person mistypes a few.
 WRONG_KEY_RATE: Final = 0.2
 WRONG_KEY_BURST: Final = 10.0
-
-#: Senders that a table remembers.
-_REMEMBERED: Final = 10_000
-
-
-class Buckets:
-    """Token buckets by sender: each holds up to `burst` and gains `rate` a second."""
-
-    def __init__(
-        self, rate: float, burst: float, *, most: int = _REMEMBERED, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._rate, self._burst, self._most, self._clock = rate, burst, most, clock
-        #: Tokens, and when they were counted; the sender heard of last is at the end.
-        self._buckets: OrderedDict[bytes | str, tuple[float, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def wait_s(self, sender: bytes | str) -> float:
-        """Seconds until the sender may ask again; 0 if it may now."""
-        return max(0.0, (1.0 - self._tokens(sender)) / self._rate)
-
-    def take(self, sender: bytes | str, cost: float = 1.0) -> float:
-        """Count a request as `cost`; returns 0, or the seconds until the sender may ask again, and then it does not
-        count. What costs more than is there is owed."""
-        tokens, now = self._tokens(sender), self._clock()
-        allowed = tokens >= 1.0
-        self._buckets[sender] = (tokens - cost if allowed else tokens, now)
-        self._buckets.move_to_end(sender)
-        if len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1.0 - tokens) / self._rate
-
-    def _tokens(self, sender: bytes | str) -> float:
-        tokens, counted_at = self._buckets.get(sender, (self._burst, 0.0))
-        return min(self._burst, tokens + (self._clock() - counted_at) * self._rate)
 
 
 @dataclass
@@ -130,28 +92,3 @@ def most_bytes(path: str, known: bool) -> int:
     if path == "/v1/fleet/push-object" or not path.startswith("/v1/fleet/"):
         return MAX_BODY
     return MAX_SMALL_BODY
-
-
-def is_this_machine(client: tuple[str, int] | None) -> bool:
-    """Whether a connection comes from this machine."""
-    address = _address(client)
-    return address is not None and address.is_loopback
-
-
-def address_group(client: tuple[str, int] | None) -> str:
-    """What counts as one sender: an IPv4 address, or a /64 of IPv6, which is what one subscriber has."""
-    address = _address(client)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
-    return str(address)
-
-
-def _address(client: tuple[str, int] | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if client is None:
-        return None
-    try:
-        address = ipaddress.ip_address(client[0].partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

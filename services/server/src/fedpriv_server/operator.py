@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import RunSettings
-from fedpriv_server.limits import Limits, address_group
+from fedpriv_common.rates import address_group
+from fedpriv_server.limits import Limits
 from fedpriv_server.problems import problem, too_many
 from fedpriv_server.runs import BusyError, Runs
 from fedpriv_server.status import MAX_WAIT_S, RunList, RunStarted, RunStatus
