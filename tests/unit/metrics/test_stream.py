@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from fedpriv_metrics.feed import Feed
+from fedpriv_metrics.feed import Feed, Sees
+from fedpriv_metrics.problems import ProblemError
 from fedpriv_metrics.seq import Seq, key_digest
-from fedpriv_metrics.stream import EventStream, Streams
+from fedpriv_metrics.stream import EventStream, Streams, Watch
 
 
 def add(feed: Feed, key: str) -> None:
@@ -18,11 +20,17 @@ def add(feed: Feed, key: str) -> None:
     feed.wake()
 
 
-async def read(streams: Streams, feed: Feed, cursor: Seq, enough: Callable[[str], bool]) -> str:
+def encoded(key: str, seq: Seq) -> bytes:
+    return f"id: {seq}\ndata: {key}\n\n".encode()
+
+
+async def read(
+    streams: Streams, feed: Feed, cursor: Seq, enough: Callable[[str], bool], sees: Sees = lambda _: True
+) -> str:
     """What a viewer is sent until it has `enough`, or until its stream ends."""
     text = ""
     async with asyncio.timeout(10):
-        async for chunk in streams.events(feed, cursor, "run"):
+        async for chunk in streams.events(Watch(feed, "run", sees), cursor):
             text += chunk.decode()
             if enough(text):
                 break
@@ -82,6 +90,48 @@ def test_a_viewer_that_has_seen_more_goes_on_when_this_process_catches_up() -> N
     assert text.count("data:") == 1
 
 
+def test_a_viewer_is_told_only_what_is_for_it_and_resumes_after_what_is_not() -> None:
+    feed = Feed()
+    for key in ("site-1/a", "site-2/b", "site-1/c", "site-2/d"):
+        feed.publish(key_digest(key), partial(encoded, key), key.split("/")[0])
+    text = asyncio.run(
+        read(streams(), feed, Seq(), lambda text: "data: site-1/c" in text, lambda site: site == "site-1")
+    )
+    assert [line for line in text.splitlines() if line.startswith("data")] == ["data: site-1/a", "data: site-1/c"]
+    last = Seq.parse(text.split("id: ")[-1].split()[0])
+    assert last is not None
+    assert feed.after(last, 10).events == [encoded("site-2/d", feed.seq)]
+
+
+def test_a_stream_ends_when_its_key_is_revoked() -> None:
+    good = [True]
+    watch = Watch(Feed(), "run", lambda _: True, "me", lambda: good[0])
+
+    async def scenario() -> str:
+        text = ""
+        async for chunk in streams(comment_every_s=0.01).events(watch, Seq()):
+            text += chunk.decode()
+            good[0] = False
+        return text
+
+    assert asyncio.run(scenario()).startswith(": open")
+
+
+def test_one_viewer_leaves_room_for_others() -> None:
+    service = streams(most=3, most_of_one=2)
+    for _ in range(2):
+        service.require_room("greedy")
+        service.opened("greedy", 1)
+    with pytest.raises(ProblemError) as refused:
+        service.require_room("greedy")
+    assert (refused.value.status_code, refused.value.code) == (429, "TOO_MANY_STREAMS")
+    service.require_room("other")
+    service.opened("other", 1)
+    with pytest.raises(ProblemError) as refused:
+        service.require_room("third")
+    assert (refused.value.status_code, refused.value.code) == (503, "BUSY")
+
+
 def test_every_stream_ends_at_shutdown() -> None:
     async def scenario() -> list[str]:
         service, feed = streams(), Feed()
@@ -99,7 +149,7 @@ def test_open_streams_are_counted_however_they_end(leaves: str) -> None:
 
     async def scenario() -> None:
         service = Streams(told.append, most=1)
-        stream = EventStream(service, Feed(), None, "run")
+        stream = EventStream(service, Watch(Feed(), "run", lambda _: True, "me"), None)
         gone = asyncio.Event()
 
         async def receive() -> dict[str, Any]:
@@ -107,7 +157,8 @@ def test_open_streams_are_counted_however_they_end(leaves: str) -> None:
             return {"type": "http.disconnect"}
 
         async def send(_: Any) -> None:
-            assert service.full
+            with pytest.raises(ProblemError, match="event streams"):
+                service.require_room("you")
 
         serving = asyncio.create_task(stream({"type": "http"}, receive, send))
         await asyncio.sleep(0)
@@ -116,7 +167,7 @@ def test_open_streams_are_counted_however_they_end(leaves: str) -> None:
         else:
             serving.cancel()
         await asyncio.wait([serving])
-        assert not service.full
+        service.require_room("you")
 
     asyncio.run(scenario())
     assert told == [1, 0]

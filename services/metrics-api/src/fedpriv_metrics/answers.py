@@ -46,12 +46,18 @@ def run_page(
         run = index.run(run_id)
         if run is None or (cursor is not None and run_id >= cursor) or state not in (None, run.state):
             continue
-        if dataset not in (None, known(run).plan.dataset):
+        if dataset not in (None, known(run).plan.dataset) or not viewer.sees_run(run):
             continue
         if len(found) == limit:
             return RunPage(runs=found, next_cursor=found[-1].run_id)
         found.append(run_summary(run, viewer))
     return RunPage(runs=found, next_cursor=None)
+
+
+def newest(index: Index, viewer: Viewer = _ANYBODY) -> RunIndex | None:
+    """The newest run that the viewer sees: ids sort by the time that they were made."""
+    runs = (index.run(run_id) for run_id in reversed(index.run_ids()))
+    return next((run for run in runs if run is not None and viewer.sees_run(run)), None)
 
 
 def run_summary(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunSummary:
@@ -137,7 +143,7 @@ def held_out_figure(run: RunIndex, name: str) -> Estimate | None:
 def run_detail(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunDetail:
     """The run with its last figures."""
     info, closed = known(run), run.last_round
-    evaluations = [_held_out(run.evaluations[number]) for number in sorted(run.evaluations)]
+    evaluations = [_held_out(run.evaluations[number], viewer) for number in sorted(run.evaluations)]
     durations = [closed.duration_ms for closed in run.rounds.values() if closed.phase is Phase.TRAIN]
     return RunDetail(
         **run_summary(run, viewer).model_dump(),
@@ -151,30 +157,37 @@ def run_detail(run: RunIndex, viewer: Viewer = _ANYBODY) -> RunDetail:
         held_out=evaluations[-1] if evaluations else None,
         evaluations=evaluations[-MAX_EVALUATIONS:],
         median_round_ms=median(durations) if durations else None,
-        sites_expected=list(closed.expected) if closed else [],
-        sites_received=list(closed.received) if closed else [],
+        sites_expected=[site for site in closed.expected if viewer.sees(site)] if closed else [],
+        sites_received=[site for site in closed.received if viewer.sees(site)] if closed else [],
         waiting=waiting_sites(run, viewer),
         skipped=skipped_objects(run, viewer),
         model_digest=run.end.model_digest if run.end else None,
     )
 
 
-def _held_out(evaluation: HeldOutEvaluation) -> HeldOut:
+def _held_out(evaluation: HeldOutEvaluation, viewer: Viewer) -> HeldOut:
     return HeldOut(
         round=evaluation.round,
         mechanism=evaluation.mechanism,
         epsilon=evaluation.epsilon,
         confidence=evaluation.confidence,
-        sites=[site for site, counts in evaluation.counts.items() if counts is not None],
+        sites=[site for site, counts in evaluation.counts.items() if counts is not None and viewer.sees(site)],
         figures=evaluation.figures,
     )
 
 
 def metric_series(
-    run: RunIndex, metric: str, site: str | None, min_round: int, max_round: int, points: int
+    run: RunIndex,
+    metric: str,
+    site: str | None,
+    min_round: int,
+    max_round: int,
+    points: int,
+    viewer: Viewer = _ANYBODY,
 ) -> MetricSeries:
-    """One metric in columns: of `site`, or of the global model and every site that released it."""
+    """One metric in columns: of `site`, or of the global model and every site that released it and the viewer sees."""
     shown = [site] if site is not None else [name for name in _names(run) if len(_column(run, name, metric))]
+    shown = [name for name in shown if viewer.sees(name)]
     series, total, sampled = [], 0, False
     for name in shown:
         column = _column(run, name, metric)

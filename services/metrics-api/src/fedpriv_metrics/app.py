@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from fedpriv_metrics import __version__, problems
 from fedpriv_metrics.edge import Edge
+from fedpriv_metrics.gate import KEY_HEADERS, Admission, Gate
 from fedpriv_metrics.routes import router
 from fedpriv_metrics.service import Service
 
@@ -30,6 +31,7 @@ def describe() -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(router)
@@ -37,8 +39,8 @@ def describe() -> FastAPI:
     return app
 
 
-def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
-    """The application; it follows the bucket for as long as it runs."""
+def create_app(service: Service, cors_origins: tuple[str, ...] = (), admission: Admission | None = None) -> ASGIApp:
+    """The application; it follows the bucket for as long as it runs. `admission`: who is let in; none: everybody."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,12 +55,14 @@ def create_app(service: Service, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
     app = describe()
     app.router.lifespan_context = lifespan
     app.state.service = service
+    served: ASGIApp = Gate(app, admission or Admission())
     if cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        # Outside of the gate, so that a page of such an origin can read why it was not let in.
+        served = CORSMiddleware(
+            served,
             allow_origins=cors_origins,
             allow_methods=["GET"],
-            allow_headers=["If-None-Match", "Last-Event-ID"],
-            expose_headers=["ETag", "X-Trace-Id"],
+            allow_headers=[*KEY_HEADERS, "If-None-Match", "Last-Event-ID"],
+            expose_headers=["ETag", "X-Trace-Id", "Retry-After", "Link"],
         )
-    return Edge(app, service.figures)
+    return Edge(served, service.figures)

@@ -11,7 +11,8 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedpriv_metrics.problems import ProblemCode, problem
+from fedpriv_metrics.models.problem import ProblemCode
+from fedpriv_metrics.problems import problem
 from fedpriv_metrics.prometheus import Figures
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Edge:
         trace_id = _trace_id(Headers(scope=scope))
         method, head = scope["method"], scope["method"] == "HEAD"
         # A HEAD is answered as the GET would be, without the body: the server leaves it out.
-        inner = scope | {"method": "GET"} if head else scope
+        inner = {**scope, "method": "GET"} if head else scope
         inner.setdefault("state", {}).update(trace_id=trace_id, head=head)
         began, status = time.perf_counter(), 0
 

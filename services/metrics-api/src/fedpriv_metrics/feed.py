@@ -14,13 +14,17 @@ order, a viewer that changes the process is reset: nothing is ever lost or shown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from fedpriv_metrics.seq import Seq
 
 #: Makes an event of the state after it.
 Encode = Callable[[Seq], bytes]
+
+#: Whom an event is for, as who publishes it says; and whether that is somebody.
+Audience = Hashable
+Sees = Callable[[Audience], bool]
 
 #: Events that can be replayed.
 LIMIT = 4096
@@ -45,6 +49,7 @@ class Feed:
         self._states = [0]
         #: Encoded when somebody first asks for them, and then kept: most of a long history is never asked for.
         self._events: list[bytes | Encode] = []
+        self._audiences: list[Audience] = []
         self.changed = asyncio.Event()
 
     @property
@@ -52,9 +57,10 @@ class Feed:
         """The current state."""
         return Seq(self._dropped + len(self._events), self._states[-1])
 
-    def publish(self, digest: int, encode: Encode) -> None:
+    def publish(self, digest: int, encode: Encode, audience: Audience = None) -> None:
         """Add the event of the object with this key digest; `encode` is given the state after it."""
         self._events.append(encode)
+        self._audiences.append(audience)
         self._states.append(self._states[-1] ^ digest)
         # Trimming in halves keeps the cost per event constant.
         if len(self._events) > 2 * self._limit:
@@ -69,22 +75,23 @@ class Feed:
         """Forget all but the last `kept` events; viewers of older states are reset."""
         surplus = len(self._events) - kept
         if surplus > 0:
-            del self._events[:surplus], self._states[:surplus]
+            del self._events[:surplus], self._states[:surplus], self._audiences[:surplus]
             self._dropped += surplus
 
     def ahead(self, seq: Seq) -> bool:
         """Whether `seq` is of a process that has read more than this one."""
         return seq.count > self.seq.count
 
-    def after(self, seq: Seq, most: int) -> Replay:
-        """At most `most` events after state `seq`, or a reset when that state is none of this feed's."""
+    def after(self, seq: Seq, most: int, sees: Sees = lambda _: True) -> Replay:
+        """Of the `most` events after state `seq` those whose audience `sees` accepts, or a reset when that state is
+        none of this feed's."""
         if self.ahead(seq):
             return Replay([], seq)
         place = seq.count - self._dropped
         if place < 0 or self._states[place] != seq.digest:
             return Replay([], self.seq, reset=True)
         end = min(place + most, len(self._events))
-        events = [self._encoded(number) for number in range(place, end)]
+        events = [self._encoded(number) for number in range(place, end) if sees(self._audiences[number])]
         return Replay(events, Seq(self._dropped + end, self._states[end]))
 
     def _encoded(self, place: int) -> bytes:

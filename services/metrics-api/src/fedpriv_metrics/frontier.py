@@ -26,7 +26,7 @@ def frontiers(index: Index, metric: FrontierMetric, dataset: str | None, limit: 
     taken, truncated = 0, False
     for run_id in reversed(index.run_ids()):
         run = index.run(run_id)
-        if run is None or dataset not in (None, known(run).plan.dataset):
+        if run is None or not viewer.sees_run(run) or dataset not in (None, known(run).plan.dataset):
             continue
         if taken == limit:
             truncated = True

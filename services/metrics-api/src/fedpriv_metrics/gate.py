@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedpriv_common.rates import Buckets, address_group
 from fedpriv_metrics.keyring import Keyring
-from fedpriv_metrics.problems import ProblemCode, ProblemError, answer_to
+from fedpriv_metrics.models.problem import ProblemCode
+from fedpriv_metrics.problems import ProblemError, answer_to
 from fedpriv_metrics.viewer import Viewer
 
 #: Answered to everybody: no figure is in them.
@@ -209,5 +210,3 @@ def _host(headers: Headers) -> str:
 
 def _is_stream(message: Message) -> bool:
     return Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
-
-

@@ -202,7 +202,7 @@ class RunIndex:
         event = self._take(parsed)
         if event is None:
             return None
-        self.feed.publish(key_digest(parsed.key) if digest is None else digest, _encoder(event))
+        self.feed.publish(key_digest(parsed.key) if digest is None else digest, _encoder(event), event.site)
         return event
 
     def _take(self, parsed: Parsed) -> Told | None:
@@ -256,6 +256,13 @@ class RunIndex:
         return closed.model_copy(update={"expected": other.expected, "received": other.received})
 
 
+class Joined(NamedTuple):
+    """Whom an event of the list of runs is for: of `site`, that site alone; else whoever sees the run."""
+
+    run: RunIndex
+    site: str | None
+
+
 class Index:
     """Every run, and the feed of runs that appear and end."""
 
@@ -295,6 +302,11 @@ class Index:
             seen ^= digest
             if event.kind is StreamEventKind.RUN_STATUS:
                 self._list_changed(run, event, digest)
+            elif isinstance(parsed.value, Admission):
+                # From now on this site sees the run: to it, and to nobody else, the run appears.
+                told = event._replace(kind=StreamEventKind.RUN_STATUS, state=run.state, changes=_RUN)
+                self.feed.publish(digest, _encoder(told), Joined(run, event.site))
+                self.feed.wake()
         self.seq = Seq(self.seq.count + len(new), self.seq.digest ^ seen)
         if new:
             run.feed.wake()
@@ -316,7 +328,7 @@ class Index:
     def _list_changed(self, run: RunIndex, event: Told, digest: int) -> None:
         if run.info and run.run_id not in self._visible:
             insort(self._visible, run.run_id)
-        self.feed.publish(digest, _encoder(event))
+        self.feed.publish(digest, _encoder(event), Joined(run, None))
         self.feed.wake()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -94,5 +95,16 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
             fresh.replace(path)
     except OSError as error:
         raise FedprivError(
-            ErrorCode.BAD_KEY, f"Cannot write the API keys at {path} ({error.strerror}).", "Check the folder and its mode."
+            ErrorCode.BAD_KEY,
+            f"Cannot write the API keys at {path} ({error.strerror}).",
+            "Check the folder and its mode.",
         ) from None
+
+
+def command() -> None:
+    """Run the command line; a FedprivError becomes one line on standard error and its exit status."""
+    try:
+        app()
+    except FedprivError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_status)

@@ -3,8 +3,9 @@
     {"keys": [{"name": "radiology", "role": "site", "site": "site-1", "sha256": "9f86…", "expires": null}]}
 
 A key has 256 random bits, so its digest needs neither salt nor stretching: nobody finds the key from it. The file is
-written by `fedpriv-metrics key` (key_commands.py). One that cannot be read any more changes nothing: the last good one stays
-in force, and the log says so, because a half-written file must neither shut everybody out nor bring revoked keys back.
+written by `fedpriv-metrics key` (key_commands.py). One that cannot be read any more changes nothing: the last good one
+stays in force, and the log says so, because a half-written file must neither shut everybody out nor bring revoked keys
+back.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="who holds it; in logs and `/v1/me`")]
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="who holds it; in logs and `/v1/me`")
+    ]
     role: Role
     site: SiteName | None = Field(default=None, description="of the role site: which one")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="digest of the key, hexadecimal")]

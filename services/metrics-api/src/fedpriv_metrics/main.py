@@ -11,19 +11,26 @@ import sys
 import uvicorn
 
 from fedpriv_common.log import configure_logging
+from fedpriv_common.rates import Buckets
 from fedpriv_common.service import listen, run_service, serve_figures
 from fedpriv_common.store import ObjectStore
 from fedpriv_metrics.app import create_app
+from fedpriv_metrics.connections import BACKLOG, KEEP_ALIVE_S, MAX_HEAD, allow_files, make_protocol
 from fedpriv_metrics.contracts import load_contracts
+from fedpriv_metrics.gate import Admission
+from fedpriv_metrics.keyring import Keyring
 from fedpriv_metrics.prometheus import Figures
 from fedpriv_metrics.service import Service
 from fedpriv_metrics.settings import MetricsSettings
+from fedpriv_metrics.stream import Streams
 from fedpriv_metrics.tail import S3Tail, count_requests
 
 log = logging.getLogger(__name__)
 
 #: Seconds that requests under way have at shutdown.
 GRACE_S = 5
+#: What a browser or a proxy on this machine may call it.
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class _Server(uvicorn.Server):
@@ -40,8 +47,14 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    """The entry point."""
-    run_service(MetricsSettings, run)
+    """The entry point: serves, unless a command follows."""
+    if len(sys.argv) == 1:
+        run_service(MetricsSettings, run)
+        return
+    # Only who keeps keys needs what reads command lines.
+    from fedpriv_metrics.key_commands import command
+
+    command()
 
 
 def run(settings: MetricsSettings) -> None:
@@ -51,6 +64,8 @@ def run(settings: MetricsSettings) -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     # uvicorn ends in order and then raises the signal again; the process has ended well all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    admission = _admission(settings)
+    allow_files(settings.connections)
     listener = listen(str(settings.host), settings.port)
     figures = Figures()
     if settings.prometheus_port:
@@ -64,21 +79,40 @@ def run(settings: MetricsSettings) -> None:
         load_contracts(settings.contracts),
         store,
         settings.auditor_keys,
+        Streams(figures.streams, settings.streams, settings.streams_per_viewer),
     )
     # What has been loaded stays: without it, every full collection while history is read would go through it again.
     gc.freeze()
     config = uvicorn.Config(
-        create_app(service, settings.cors_origins),
+        create_app(service, settings.cors_origins, admission),
+        # By name: what else is installed must not change which server it is. This one bounds the head of a request.
+        http=make_protocol(settings.connections),
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        backlog=BACKLOG,
         access_log=False,
         log_config=None,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    if not settings.host.is_loopback:
+    if settings.everybody_reads and settings.auth == "none":
         log.warning("answers are given to everybody who reaches this address", extra={"host": str(settings.host)})
-    log.info("serving", extra={"host": str(settings.host), "port": settings.port, "bucket": settings.bucket})
+    log.info(
+        "serving",
+        extra={"host": str(settings.host), "port": settings.port, "bucket": settings.bucket, "auth": settings.auth},
+    )
     _Server(config, service).run(sockets=[listener])
+
+
+def _admission(settings: MetricsSettings) -> Admission:
+    """Who is let in; raises BAD_KEY when the file of keys cannot be read."""
+    rate = settings.requests_per_second
+    requests = Buckets(rate, float(settings.requests_at_once)) if rate else None
+    if settings.auth == "keys" and settings.keys_file is not None:
+        return Admission(Keyring(settings.keys_file), requests)
+    hosts = None if settings.everybody_reads else THIS_MACHINE | {str(settings.host)}
+    return Admission(None, requests, hosts)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from fedpriv_common.rounding import spell_limit, spell_spent
 from fedpriv_common.wire import OK
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.models.log import LogEntry, RunLog
+from fedpriv_metrics.viewer import Viewer
 
 Level = Literal["ok", "info", "warning", "problem"]
+_ANYBODY = Viewer()
 
 REFUSALS: dict[str, str] = {
     Refusal.BAD_REQUEST: "the request was not of the agreed form",
@@ -42,11 +44,11 @@ CAUSES: dict[EndCause, str] = {
 }
 
 
-def run_log(run: RunIndex, limit: int) -> RunLog:
-    """The newest `limit` entries, newest first."""
-    entries = [admitted(entry) for entry in run.admissions.values()]
-    entries += [_closed(entry) for entry in run.rounds.values()]
-    entries += [event(entry) for entry in run.events.values()]
+def run_log(run: RunIndex, limit: int, viewer: Viewer = _ANYBODY) -> RunLog:
+    """The newest `limit` entries that the viewer may read, newest first. Other sites are counted, not named."""
+    entries = [admitted(entry) for entry in run.admissions.values() if viewer.sees(entry.site)]
+    entries += [_closed(entry, viewer) for entry in run.rounds.values()]
+    entries += [event(entry) for entry in run.events.values() if entry.site is None or viewer.sees(entry.site)]
     if run.info:
         entries.append(begun(run.info))
     if run.end:
@@ -88,16 +90,16 @@ def admitted(admission: Admission) -> LogEntry:
     return _entry(f"admissions/{site}", admission.at, level, kind, text, site=site)
 
 
-def _closed(closed: RoundClosed) -> LogEntry:
+def _closed(closed: RoundClosed, viewer: Viewer) -> LogEntry:
     name = f"Round {closed.round}" + (" (centring)" if closed.phase is Phase.CENTRE else "")
     parts = [
         f"{name} closed: {len(closed.received)} of {_count(len(closed.expected), 'site')}, {closed.duration_ms:,.0f} ms"
     ]
-    parts += [f"{site} declined, {because(code)}" for site, code in sorted(closed.refused.items())]
+    parts += [f"{site} declined, {because(code)}" for site, code in sorted(closed.refused.items()) if viewer.sees(site)]
     silent = [site for site in closed.expected if site not in closed.received and site not in closed.refused]
-    if silent:
+    level: Level = "warning" if silent or closed.refused else "ok"
+    if silent := [site for site in silent if viewer.sees(site)]:
         parts.append(f"no answer from {', '.join(silent)}")
-    level: Level = "warning" if len(parts) > 1 else "ok"
     identity = f"rounds/{closed.round:06d}"
     return _entry(identity, closed.closed_at, level, "round_closed", "; ".join(parts), number=closed.round)
 

@@ -12,16 +12,18 @@ from fedpriv_metrics.answers import known
 from fedpriv_metrics.forecast import Question
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.models.privacy import RunPrivacy, SitePrivacy, SiteStatus
+from fedpriv_metrics.viewer import Viewer
 
 #: From this share of its limit on, a site's budget is called nearly spent.
 NEAR = 0.8
+_ANYBODY = Viewer()
 
 
 #: Answers how many further runs fit, or None when it is not known yet.
 Forecast = Callable[[Question], int | None]
 
 
-def run_privacy(run: RunIndex, forecast: Forecast) -> RunPrivacy:
+def run_privacy(run: RunIndex, forecast: Forecast, viewer: Viewer = _ANYBODY) -> RunPrivacy:
     """Budgets of the run's data set at each site, and the mechanism in numbers."""
     plan = known(run).plan
     return RunPrivacy(
@@ -36,7 +38,7 @@ def run_privacy(run: RunIndex, forecast: Forecast) -> RunPrivacy:
         max_grad_norm=plan.train.max_grad_norm,
         sample_rate=plan.train.sample_rate,
         steps=plan.train.steps,
-        sites=[_site(run, site, forecast) for site in run.sites()],
+        sites=[_site(run, site, forecast) for site in run.sites() if viewer.sees(site)],
     )
 
 

@@ -16,7 +16,7 @@ from fedpriv_metrics.models.problem import Problem, ProblemCode
 MEDIA_TYPE = "application/problem+json"
 
 #: Each code's status, whoever raises it.
-STATUS: Final[Mapping[ProblemCode, int]] = {
+STATUS: Final[dict[ProblemCode, int]] = {
     ProblemCode.BAD_REQUEST: 400,
     ProblemCode.NO_KEY: 401,
     ProblemCode.WRONG_KEY: 401,
@@ -37,7 +37,7 @@ STATUS: Final[Mapping[ProblemCode, int]] = {
     ProblemCode.LOADING: 503,
 }
 #: Of an error that names a status only: the first code of that status.
-_OF_STATUS: Final = {status: code for code, status in reversed(STATUS.items())}
+_OF_STATUS: Final = {status: code for code, status in reversed(list(STATUS.items()))}
 
 
 class ProblemError(HTTPException):

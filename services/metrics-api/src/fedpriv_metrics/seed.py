@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from fedpriv_common.records import GLOBAL
 from fedpriv_metrics.columns import NOT_RELEASED, Column, released
-from fedpriv_metrics.index import RunIndex
+from fedpriv_metrics.index import RunIndex, SiteIndex
+from fedpriv_metrics.viewer import Viewer
 
 #: Rows of an answer; of a longer run the latest are given.
 MOST_ROWS = 20_000
+_ANYBODY = Viewer()
 
 
-def rows(run: RunIndex) -> bytes:
-    """Rows by round, the global model's first. Its epsilon is the worst site's in the run so far."""
-    worst = _worst_epsilon(run)
+def rows(run: RunIndex, viewer: Viewer = _ANYBODY) -> bytes:
+    """Rows by round, the global model's first. Its epsilon is the worst so far of the sites that are seen."""
+    seen = {site: figures for site, figures in run.figures.items() if viewer.sees(site)}
+    worst = _worst_epsilon(seen)
     found: list[tuple[int, bool, str, dict[str, object]]] = []
-    for site, figures in run.figures.items():
+    for site, figures in seen.items():
         is_global = site == GLOBAL
         epsilons = worst if is_global else _by_round(figures.epsilon_run)
         loss, accuracy = (_by_round(figures.metrics.get(name, Column())) for name in ("loss", "accuracy"))
@@ -40,10 +44,10 @@ def _by_round(column: Column) -> dict[int, float | None]:
     return {number: released(value) for number, value in zip(column.rounds, column.values, strict=True)}
 
 
-def _worst_epsilon(run: RunIndex) -> dict[int, float | None]:
+def _worst_epsilon(seen: Mapping[str, SiteIndex]) -> dict[int, float | None]:
     """The highest epsilon of any site up to each round; epsilon never shrinks, so absent sites keep theirs."""
-    rounds = sorted({number for figures in run.figures.values() for number in figures.recorded_at.rounds})
-    columns = [_by_round(figures.epsilon_run) for figures in run.figures.values()]
+    rounds = sorted({number for figures in seen.values() for number in figures.recorded_at.rounds})
+    columns = [_by_round(figures.epsilon_run) for figures in seen.values()]
     worst, found = NOT_RELEASED, {}
     for number in rounds:
         for column in columns:

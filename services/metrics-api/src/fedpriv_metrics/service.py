@@ -32,6 +32,7 @@ class Service:
         contracts: Contracts | None = None,
         store: ObjectStore | None = None,
         auditor_keys: Path | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """`store`: for what is handed out as it is, such as statements; none: there are none. `auditor_keys`: folder of
         the public keys that they are checked with; none: they are not checked."""
@@ -42,7 +43,7 @@ class Service:
         self.forecaster = Forecaster()
         self.parts = Parts(self.index)
         self.planners = Planners()
-        self.streams = Streams(figures.streams)
+        self.streams = streams or Streams(figures.streams)
         self.follower = Follower(tail, self.index, figures, poll_s)
         self.proofs = Proofs(self.index, store, auditor_keys)
 

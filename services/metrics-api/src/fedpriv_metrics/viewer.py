@@ -20,8 +20,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from fedpriv_common.records import GLOBAL
-from fedpriv_metrics.index import RunIndex
-from fedpriv_metrics.problems import ProblemCode, ProblemError
+from fedpriv_metrics.index import Joined, RunIndex
+from fedpriv_metrics.models.problem import ProblemCode
+from fedpriv_metrics.problems import ProblemError
 
 
 class Role(StrEnum):
@@ -52,6 +53,16 @@ class Viewer:
         """Whether the run may be told of: to a site those that it takes part in."""
         return self.site is None or self.site in run.sites()
 
+    def sees_event(self, site: object) -> bool:
+        """Whether an event of a run, which is of one site or of none, may be told."""
+        return site is None or (isinstance(site, str) and self.sees(site))
+
+    def sees_listed(self, joined: object) -> bool:
+        """Whether an event of the list of runs is for this viewer."""
+        if not isinstance(joined, Joined):
+            return False
+        return joined.site == self.site if joined.site is not None else self.sees_run(joined.run)
+
     @property
     def scope(self) -> str:
         """Viewers of one scope get the same answers: part of the question under which an answer is kept."""
@@ -74,7 +85,9 @@ def only(*roles: Role) -> Callable[[Request], Viewer]:
         viewer = viewer_of_request(request)
         if viewer.role not in roles:
             allowed = " or ".join(roles)
-            raise ProblemError(ProblemCode.NOT_ALLOWED, f"A key of the role {viewer.role} may not read this; {allowed} may.")
+            raise ProblemError(
+                ProblemCode.NOT_ALLOWED, f"A key of the role {viewer.role} may not read this; {allowed} may."
+            )
         return viewer
 
     return admit

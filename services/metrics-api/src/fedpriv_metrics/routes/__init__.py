@@ -12,6 +12,7 @@ from fedpriv_metrics.routes import (
     frontier,
     health,
     ledger,
+    me,
     plan,
     records,
     runs,
@@ -20,5 +21,5 @@ from fedpriv_metrics.routes import (
 )
 
 router = APIRouter()
-for _module in (runs, records, frontier, ledger, sites, plan, statements, audit, events, compatibility, health):
+for _module in (runs, records, frontier, ledger, sites, plan, statements, audit, events, me, compatibility, health):
     router.include_router(_module.router)

@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from fedpriv_common.plan import Plan
 from fedpriv_common.records import RunId
 from fedpriv_metrics import __version__
 from fedpriv_metrics.answers import known
 from fedpriv_metrics.index import RunIndex
-from fedpriv_metrics.models.problem import Problem
+from fedpriv_metrics.models.problem import Problem, ProblemCode
+from fedpriv_metrics.problems import ProblemError
 from fedpriv_metrics.service import Service
+from fedpriv_metrics.viewer import Viewer, viewer_of_request
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer that `If-None-Match` names still holds."},
-    413: {"model": Problem, "description": "The body is too large."},
+    401: {"model": Problem, "description": "No API key, or one that is not good."},
+    403: {"model": Problem, "description": "The key's role may not read this."},
+    408: {"model": Problem, "description": "The body came too slowly; none is needed."},
+    413: {"model": Problem, "description": "The body is too large; none is needed."},
+    414: {"model": Problem, "description": "The URL is too long."},
+    421: {"model": Problem, "description": "Without keys only this machine's own names are answered to."},
     422: {"model": Problem, "description": "A parameter is not allowed."},
+    429: {"model": Problem, "description": "Too many requests or streams of one key or address: see `Retry-After`."},
     500: {"model": Problem, "description": "Something went wrong; the log has it under the trace id."},
-    503: {"model": Problem, "description": "The bucket is still being read, or there are too many event streams."},
+    503: {"model": Problem, "description": "The bucket is still being read, or too much is asked at one time."},
 }
 OF_A_RUN: dict[int | str, dict[str, Any]] = PROBLEMS | {
     404: {"model": Problem, "description": "There is no such run, site or metric."}
@@ -35,11 +43,18 @@ DatasetQuery = Annotated[
 
 
 def tagged(request: Request, state: str) -> tuple[dict[str, str], bool]:
-    """Headers of an answer in this state, and whether the caller holds it already. The version is in the tag: another
-    may say more."""
-    etag = f'W/"{__version__}.{state}"'
-    held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    return {"ETag": etag, "Cache-Control": "private, no-cache"}, etag.removeprefix("W/") in held
+    """Headers of an answer in this state, and whether the caller holds it already. Version and scope are in the tag:
+    another version may say more, and another viewer may be told less."""
+    viewer = viewer_of_request(request)
+    whose = f".{viewer.scope}" if viewer.site else ""
+    etag = f'W/"{__version__}.{state}{whose}"'
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}, holds(request, etag)
+
+
+def holds(request: Request, etag: str) -> bool:
+    """Whether the caller has the answer with this tag, by weak comparison (RFC 9110, 13.1.2)."""
+    named = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    return "*" in named or etag.removeprefix("W/") in named
 
 
 def answer(request: Request, service: Service, question: Hashable, state: str, build: Callable[[], bytes]) -> Response:
@@ -47,21 +62,23 @@ def answer(request: Request, service: Service, question: Hashable, state: str, b
     headers, held = tagged(request, state)
     if held:
         return Response(status_code=304, headers=headers)
+    # Whoever forgets the scope in the question must not answer one viewer with what another may see.
+    question = (viewer_of_request(request).scope, question)
     return Response(service.cache.get(question, state, build), headers=headers, media_type="application/json")
 
 
 def require_loaded(service: Service) -> None:
-    """Raise 503 while the bucket is first read."""
+    """Raise LOADING while the bucket is first read."""
     if not service.follower.loaded:
-        raise HTTPException(503, "The bucket is still being read.", {"Retry-After": "1"})
+        raise ProblemError(ProblemCode.LOADING, "The bucket is still being read.", {"Retry-After": "1"})
 
 
-def find_run(service: Service, run_id: str) -> RunIndex:
-    """The run; raises 404, or 503 while the bucket is first read."""
+def find_run(service: Service, run_id: str, viewer: Viewer) -> RunIndex:
+    """The run; raises NO_SUCH_RUN where the viewer may see none, LOADING while the bucket is first read."""
     run = service.index.run(run_id)
-    if run is None:
+    if run is None or not viewer.sees_run(run):
         require_loaded(service)
-        raise HTTPException(404, f"There is no run {run_id}.")
+        raise ProblemError(ProblemCode.NO_SUCH_RUN, f"There is no run {run_id}.")
     return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from fedpriv_metrics.contracts import find_contract
@@ -16,9 +16,11 @@ from fedpriv_metrics.planner_process import Answered, Asked
 from fedpriv_metrics.plans import QuestionError, UnknownSiteError, budgets_told, inquire, plan_answer
 from fedpriv_metrics.routes.common import PROBLEMS, answer, require_loaded
 from fedpriv_metrics.service import Service, ServiceDep
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import Role, Viewer, only
 
 router = APIRouter(tags=["plan"])
+
+PlannerDep = Annotated[Viewer, Depends(only(Role.COORDINATOR, Role.SITE))]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = PROBLEMS | {
     404: {"model": Problem, "description": "This API has no such data contract, or no run on it names the site."},
@@ -29,7 +31,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = PROBLEMS | {
 
 @router.get("/v1/plan", response_model=PlanAnswer, responses=_RESPONSES)
 async def get_plan(
-    request: Request, service: ServiceDep, viewer: ViewerDep, query: Annotated[PlanQuery, Query()]
+    request: Request, service: ServiceDep, viewer: PlannerDep, query: Annotated[PlanQuery, Query()]
 ) -> Response:
     """A run foretold: noise, rounds, accuracy, cost at each site. Nothing is spent; a run that the budget cannot pay is
     answered with what it could pay."""

@@ -29,7 +29,7 @@ from fedpriv_metrics.records import (
 )
 from fedpriv_metrics.routes.common import OF_A_RUN, RunPath, find_run, tagged
 from fedpriv_metrics.service import ServiceDep
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import ViewerDep, require_own
 
 router = APIRouter(tags=["runs"])
 
@@ -86,10 +86,11 @@ async def list_records(
 ) -> Response:
     """Records as they were written, by round, site and phase. Rounds are told once they are complete, so that no record
     is missed or told twice, whatever comes late."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
+    require_own(viewer, site)
     selection = Selection(run, viewer, site)
-    if site is not None and not (viewer.sees(site) and (site in run.figures or site in run.sites())):
-        raise HTTPException(404, f"Run {run_id} has no site {site}, or you may not see it.")
+    if site is not None and site not in run.figures and site not in run.sites():
+        raise HTTPException(404, f"Run {run_id} has no site {site}.")
     form = spelled or accepted(request.headers.get("accept", ""))
     headers, held = tagged(request, f"{run.seq}.{form.value}{'.settled' if run.settled else ''}")
     headers["Vary"] = "Accept"

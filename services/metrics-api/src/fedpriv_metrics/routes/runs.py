@@ -16,7 +16,7 @@ from fedpriv_metrics.objects import MAX_ROUND
 from fedpriv_metrics.privacy import run_privacy
 from fedpriv_metrics.routes.common import OF_A_RUN, PROBLEMS, DatasetQuery, RunPath, answer, find_run, require_loaded
 from fedpriv_metrics.service import ServiceDep
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import ViewerDep, require_own
 
 router = APIRouter(tags=["runs"])
 
@@ -47,7 +47,7 @@ async def list_runs(
 @router.get("/v1/runs/{run_id}", response_model=RunDetail, responses=OF_A_RUN)
 async def get_run(request: Request, service: ServiceDep, viewer: ViewerDep, run_id: RunPath) -> Response:
     """A run with its plan and its last figures."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
 
     def build() -> bytes:
         return run_detail(run, viewer).model_dump_json().encode()
@@ -61,6 +61,7 @@ async def get_run(request: Request, service: ServiceDep, viewer: ViewerDep, run_
 async def get_metric(
     request: Request,
     service: ServiceDep,
+    viewer: ViewerDep,
     run_id: RunPath,
     name: MetricPath,
     site: Annotated[SiteName | None, Query(description="one site, or `global`; none: all that released it")] = None,
@@ -69,45 +70,47 @@ async def get_metric(
     points: Annotated[int, Query(ge=3, le=5000, description="most points of each series")] = 1000,
 ) -> Response:
     """A metric over rounds, in columns."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
     if name not in METRIC_NAMES:
         raise HTTPException(404, f"There is no metric {name}; there are {', '.join(METRIC_NAMES)}.")
+    require_own(viewer, site)
     if site is not None and site not in run.figures and site not in run.sites():
         raise HTTPException(404, f"Run {run_id} has no site {site}.")
 
     def build() -> bytes:
-        return metric_series(run, name, site, min_round, max_round, points).model_dump_json().encode()
+        return metric_series(run, name, site, min_round, max_round, points, viewer).model_dump_json().encode()
 
-    question = ("metric", run_id, name, site, min_round, max_round, points)
+    question = ("metric", viewer.scope, run_id, name, site, min_round, max_round, points)
     return answer(request, service, question, str(run.seq), build)
 
 
 @router.get("/v1/runs/{run_id}/privacy", response_model=RunPrivacy, responses=OF_A_RUN)
-async def get_privacy(request: Request, service: ServiceDep, run_id: RunPath) -> Response:
+async def get_privacy(request: Request, service: ServiceDep, viewer: ViewerDep, run_id: RunPath) -> Response:
     """Budgets of every site, and what the run costs them."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
 
     def build() -> bytes:
-        return run_privacy(run, service.forecaster.runs_left).model_dump_json().encode()
+        return run_privacy(run, service.forecaster.runs_left, viewer).model_dump_json().encode()
 
     # Slow forecasts complete an answer without any object having come.
     state = f"{run.seq}.{service.forecaster.revision}"
-    return answer(request, service, ("privacy", run_id), state, build)
+    return answer(request, service, ("privacy", viewer.scope, run_id), state, build)
 
 
 @router.get("/v1/runs/{run_id}/log", response_model=RunLog, responses=OF_A_RUN)
 async def get_log(
     request: Request,
     service: ServiceDep,
+    viewer: ViewerDep,
     run_id: RunPath,
     limit: Annotated[int, Query(ge=1, le=2000)] = 500,
 ) -> Response:
     """What happened in the run, newest first."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
     return answer(
         request,
         service,
-        ("log", run_id, limit),
+        ("log", viewer.scope, run_id, limit),
         str(run.seq),
-        lambda: run_log(run, limit).model_dump_json().encode(),
+        lambda: run_log(run, limit, viewer).model_dump_json().encode(),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from fedpriv_common.errors import FedprivError
 from fedpriv_common.statement.schema import SignedStatement
@@ -13,8 +13,9 @@ from fedpriv_metrics.artefacts import Artefact
 from fedpriv_metrics.models.problem import Problem
 from fedpriv_metrics.models.statement import StatementCheck
 from fedpriv_metrics.proofs import why_none
-from fedpriv_metrics.routes.common import OF_A_RUN, RunPath, answer, find_run
+from fedpriv_metrics.routes.common import OF_A_RUN, RunPath, answer, find_run, holds
 from fedpriv_metrics.service import ServiceDep
+from fedpriv_metrics.viewer import Role, Viewer, only
 
 _OF_A_FILE: dict[int | str, dict[str, Any]] = OF_A_RUN | {
     502: {"model": Problem, "description": "The object in the bucket is not the one that the run's end names."},
@@ -29,12 +30,17 @@ _MODEL: dict[int | str, dict[str, Any]] = {
 
 router = APIRouter(tags=["statements"])
 
+#: A statement names every site of its run with its budget.
+WholeRunDep = Annotated[Viewer, Depends(only(Role.COORDINATOR, Role.AUDITOR))]
+#: The model is for those who trained it.
+ModelDep = Annotated[Viewer, Depends(only(Role.COORDINATOR, Role.SITE))]
+
 
 @router.get("/v1/runs/{run_id}/statement", response_model=SignedStatement, responses=_OF_A_FILE)
-async def get_statement(request: Request, service: ServiceDep, run_id: RunPath) -> Response:
+async def get_statement(request: Request, service: ServiceDep, viewer: WholeRunDep, run_id: RunPath) -> Response:
     """`statement.json`, byte for byte as it was signed: what `fedpriv verify` takes. docs/reference/statement.md says
     what is in it; its JSON Schema is docs/reference/statement.schema.json."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
     try:
         statement = await service.proofs.statement(run)
     except FedprivError as error:
@@ -46,10 +52,10 @@ async def get_statement(request: Request, service: ServiceDep, run_id: RunPath) 
 
 
 @router.get("/v1/runs/{run_id}/statement/check", response_model=StatementCheck, responses=OF_A_RUN)
-async def check_statement(request: Request, service: ServiceDep, run_id: RunPath) -> Response:
+async def check_statement(request: Request, service: ServiceDep, viewer: WholeRunDep, run_id: RunPath) -> Response:
     """Whether the statement is genuine, by the hub's own check with the public keys that this API was given. It proves
     what storage did to the statement, not what the hub did; an auditor runs `fedpriv verify` with keys of their own."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
     try:
         check = await service.proofs.check(run)
     except FedprivError as error:
@@ -59,9 +65,9 @@ async def check_statement(request: Request, service: ServiceDep, run_id: RunPath
 
 
 @router.get("/v1/runs/{run_id}/model", response_class=Response, responses=_OF_A_FILE | _MODEL)
-async def get_model(request: Request, service: ServiceDep, run_id: RunPath) -> Response:
+async def get_model(request: Request, service: ServiceDep, viewer: ModelDep, run_id: RunPath) -> Response:
     """The published model, safetensors, byte for byte; `Repr-Digest` is its SHA-256 (RFC 9530)."""
-    run = find_run(service, run_id)
+    run = find_run(service, run_id, viewer)
     try:
         model = await service.proofs.model(run)
     except FedprivError as error:
@@ -84,8 +90,7 @@ def _file(request: Request, file: Artefact, media_type: str, name: str, *, inlin
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.digest)).decode()}:",
         "Content-Disposition": f'{"inline" if inline else "attachment"}; filename="{name}"',
     }
-    held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if etag in held or "*" in held:
+    if holds(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(file.body, headers=headers, media_type=media_type)
 
