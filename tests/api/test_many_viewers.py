@@ -33,8 +33,12 @@ def cut(viewer: int, seen: int) -> bool:
 def two(object_store: ObjectStore, emulator: Emulator, tmp_path: Path) -> Iterator[tuple[Api, Api]]:
     """Two processes over one bucket that read at other moments."""
     with ExitStack() as stack:
-        one = stack.enter_context(running(Api.over(object_store, emulator, tmp_path / "one")))
-        other = stack.enter_context(running(Api.over(object_store, emulator, tmp_path / "two", POLL_SECONDS="0.17")))
+        # All of them come from one address.
+        shared = {"STREAMS_PER_VIEWER": "1000", "REQUESTS_PER_SECOND": "0"}
+        one = stack.enter_context(running(Api.over(object_store, emulator, tmp_path / "one", **shared)))
+        other = stack.enter_context(
+            running(Api.over(object_store, emulator, tmp_path / "two", POLL_SECONDS="0.17", **shared))
+        )
         yield one, other
 
 

@@ -110,7 +110,7 @@ def cold_starts(emulator: Emulator, folder: Path, store: ObjectStore, figures: F
 
 
 #: Settings of an API whose load comes from one address.
-_UNBOUNDED: dict[str, str] = {}
+_UNBOUNDED = {"REQUESTS_PER_SECOND": "0", "STREAMS_PER_VIEWER": "1000"}
 
 
 if __name__ == "__main__":
