@@ -57,7 +57,7 @@ def test_every_viewer_of_two_processes_is_told_each_event_once_over_cuts_kills_a
                 killed.end(signal.SIGKILL)
                 next(steps)  # a round that comes while one process is away
                 killed.launch()
-        until(lambda: crowd.behind(EVENTS) == 0, f"{EVENTS} events at each of {VIEWERS} viewers")
+        until(lambda: crowd.behind(EVENTS) == 0, f"{EVENTS} events at each of {VIEWERS} viewers", 90)
         told = crowd.viewers[0]
         assert len(set(told.ids)) == EVENTS, "an event came twice"
         assert "reset" not in told.kinds
