@@ -74,3 +74,24 @@ def test_an_export_that_fails_says_why(browser: Browser, consortium: Consortium)
         visit.page.get_by_role("button", name="Export the records of this run").click()
         visit.page.get_by_role("button", name="CSV for spreadsheets").click()
         expect(visit.page.locator(".export-list [role=status]")).to_have_text("The metrics API cannot be reached.")
+
+
+def test_a_chart_is_saved_as_the_table_that_it_shows(browser: Browser, consortium: Consortium, tmp_path: Path) -> None:
+    with visiting(browser, f"{consortium.address}/plan?epsilon=2") as visit:
+        page = visit.page
+        page.get_by_role("button", name="Table of Expected loss against ε").click()
+        shown = page.get_by_role("region", name="Expected loss against ε, table").locator("tbody tr")
+        expect(shown.first).to_be_visible()
+        page.get_by_role("button", name="Save Expected loss against ε").click()
+        # There is no drawing to save now.
+        expect(page.locator(".save-item")).to_have_count(1)
+        with page.expect_download() as saving:
+            page.get_by_role("button", name="CSV the figures as shown").click()
+        path = tmp_path / "table.csv"
+        saving.value.save_as(path)
+        assert saving.value.suggested_filename.endswith("expected-loss-against.csv")
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows[0] == ["ε", "Points lost", "Mean over runs", "One in ten loses more than", "Budget"]
+        assert len(rows) == 1 + shown.count()
+        assert visit.complaints == []

@@ -109,7 +109,7 @@ def test_everything_can_be_done_by_keyboard(browser: Browser, consortium: Consor
         press("Tab")
         expect(page.get_by_role("button", name="Table of Accuracy")).to_be_focused()
         press("Tab")
-        expect(page.get_by_role("button", name="Save Accuracy as a picture")).to_be_focused()
+        expect(page.get_by_role("button", name="Save Accuracy as a picture or a table")).to_be_focused()
 
         press("Tab")
         slider = page.get_by_role("slider", name="Accuracy of the global model")

@@ -1,4 +1,4 @@
-/** What is written on a saved picture, and its name. */
+/** What is written on a saved picture, and the names of what is saved. */
 
 export interface Caption {
   title: string;
@@ -11,7 +11,7 @@ export interface Caption {
 export type Format = "svg" | "png";
 
 /** A name that sorts by time: "fedpriv_20260105T090000Z_privacy-budget-used.png". */
-export function fileName({ title, at }: Caption, format: Format): string {
+export function fileName({ title, at }: Caption, format: Format | "csv"): string {
   const time = at.toISOString().replaceAll(/[-:]|\.\d+/g, "");
   const name = title
     .toLowerCase()

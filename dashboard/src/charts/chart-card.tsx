@@ -66,7 +66,8 @@ export function ChartFrame({
               note={note}
               source={source ?? document.title}
               chart={body}
-              disabled={asTable}
+              table={table}
+              drawn={!asTable}
             />
           </div>
         )

@@ -1,12 +1,10 @@
-import { useState } from "react";
-
 import type { PlanAnswer } from "../api/types";
 import { Card } from "../ui/card";
-import { CheckIcon, CopyIcon, WarningIcon } from "../ui/icons";
+import { CopyButton } from "../ui/copy-button";
+import { WarningIcon } from "../ui/icons";
 
 /** The command that starts the run as planned. */
 export function StartCommand({ answer }: { answer: PlanAnswer }) {
-  const [copied, setCopied] = useState(false);
   const { command, command_note: note } = answer;
   return (
     <Card
@@ -16,21 +14,7 @@ export function StartCommand({ answer }: { answer: PlanAnswer }) {
     >
       <p className="plan-command">
         <code>{command}</code>
-        <button
-          type="button"
-          className="icon-button"
-          aria-label={copied ? "Command copied" : "Copy the command that starts the run"}
-          onClick={() => {
-            void navigator.clipboard.writeText(command).then(() => {
-              setCopied(true);
-            });
-          }}
-          onBlur={() => {
-            setCopied(false);
-          }}
-        >
-          {copied ? <CheckIcon /> : <CopyIcon />}
-        </button>
+        <CopyButton what="the command that starts the run" text={command} />
       </p>
       {note && <p className="note attention plan-foot">{note}</p>}
     </Card>
