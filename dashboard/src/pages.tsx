@@ -4,7 +4,7 @@ import { lazy, type ComponentType, type LazyExoticComponent, type ReactNode } fr
 import type { Live } from "./api/use-live";
 import type { Page, View } from "./api/view";
 import { RunPage } from "./run/run-page";
-import { ChartIcon, LedgerIcon, PlanIcon, SitesIcon } from "./ui/icons";
+import { AuditIcon, ChartIcon, LedgerIcon, PlanIcon, SitesIcon } from "./ui/icons";
 
 export interface PageProps {
   /** What the address asks this page to show. */
@@ -41,6 +41,12 @@ export const PAGES: readonly PageEntry[] = [
     name: "Plan",
     icon: <PlanIcon />,
     View: lazy(() => import("./plan/plan-page").then(({ PlanPage }) => ({ default: PlanPage }))),
+  },
+  {
+    page: "audit",
+    name: "Audit log",
+    icon: <AuditIcon />,
+    View: lazy(() => import("./audit/audit-page").then(({ AuditPage }) => ({ default: AuditPage }))),
   },
   {
     page: "statement",

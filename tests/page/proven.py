@@ -44,7 +44,7 @@ def proving(emulator: Emulator, folder: Path, proven: ProvenRun, *, with_keys: b
         "active": (Script(sites=tuple(nobody), settings=RunSettings(quorum=2, sites=2)), 2),
         "cancelled": (
             Script(
-                sites=(*nobody, "site-6"),
+                sites=("site-8", "site-9", "site-6"),
                 settings=RunSettings(quorum=2),
                 refusals={"site-6": Refusal.LEDGER_ROLLED_BACK},
                 last_round=0,

@@ -41,7 +41,9 @@ class AuditLog:
     @property
     def state(self) -> str:
         """Names what the entries are of."""
-        return f"{self._index.seq}.{self._registry.revision}"
+        runs = (self._index.run(run_id) for run_id in self._index.run_ids())
+        skipped = sum(run.skipped_count for run in runs if run is not None)
+        return f"{self._index.seq}.{skipped}.{self._registry.revision}"
 
     def entries(self) -> list[AuditEntry]:
         """Every entry, oldest first."""
@@ -63,7 +65,7 @@ class AuditLog:
         run, statement = self._index.run(run_id), self._registry.statements.get(run_id)
         if run is None:
             return []
-        state = f"{run.seq}.{statement.digest if statement else ''}"
+        state = f"{run.seq}.{run.skipped_count}.{statement.digest if statement else ''}"
         held = self._of_runs.get(run_id)
         if held is None or held[0] != state:
             held = state, list(run_entries(run, statement))
@@ -153,6 +155,23 @@ def run_entries(run: RunIndex, statement: StatementFacts | None) -> Iterator[Aud
             )
     for event in run.events.values():
         yield _told(run, narration.event(event), AuditKind.ANSWER, f"events/{event.event_id}.json")
+    for key, why in run.skipped.items():
+        yield AuditEntry(
+            id=f"{run.run_id}/skipped/{key}",
+            # It tells no time that could be believed; the run's own stands for it.
+            at=run.end.ended_at if run.end else info.created_at,
+            kind=AuditKind.MALFORMED,
+            what="object_skipped",
+            level="warning",
+            run_id=run.run_id,
+            run=info.settings.name,
+            site=keys.site_of(key),
+            round=None,
+            code=None,
+            digest=None,
+            text=f"An object could not be read and was skipped: {why}",
+            object=key,
+        )
     if run.end is not None:
         yield _told(run, narration.ended(run.end), AuditKind.RUN, "end.json", code=run.end.code)
         if statement is not None:

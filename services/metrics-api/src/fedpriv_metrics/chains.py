@@ -143,14 +143,16 @@ def _hashes(heads: Iterable[Told]) -> ChainCheck:
 
 def _order_kept(ordered: Sequence[Told], ledger: Ledger) -> ChainCheck:
     """Entry numbers never went back, and the end does not lie before what a witness saw."""
-    what, evidence, highest = "entry numbers only grew", [], None
+    what, highest = "entry numbers only grew", None
+    evidence: dict[str, ChainHead] = {}
     for head in ordered:
         if highest is not None and head.seq < highest.seq:
-            evidence += [highest.evidence(), head.evidence()]
+            evidence |= {highest.object: highest.evidence(), head.object: head.evidence()}
         if highest is None or head.seq >= highest.seq:
             highest = head
     if evidence:
-        return _check(what, f"after entry {evidence[0].seq} came entry {evidence[1].seq}", evidence)
+        before, after, *_ = evidence.values()
+        return _check(what, f"entry {before.seq} was told, and after it entry {after.seq}", evidence.values())
     end = max((head.seq for head in ledger.told), default=-1)
     end = max([end, *(part.told.seq for part in ledger.parts)])
     if ledger.witnessed > end >= 0:
