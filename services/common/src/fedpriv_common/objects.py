@@ -80,7 +80,7 @@ def parse(key: str, run_id: str, body: bytes) -> Parsed:
     if kind is None:
         raise MalformedObjectError("no kind of object has this key")
     try:
-        value = kind.model_validate_json(body)
+        value: StoredObject = kind.__pydantic_validator__.validate_json(body)
     except ValidationError as error:
         raise MalformedObjectError(_reason(kind, error)) from None
     if _round(value) > MAX_ROUND:

@@ -16,11 +16,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Protocol
 
 from fedpriv_metrics.seq import Seq
 
-#: Makes an event of the state after it.
-Encode = Callable[[Seq], bytes]
+
+class Encode(Protocol):
+    """Makes the bytes of an event, given the state after it."""
+
+    def __call__(self, seq: Seq, /) -> bytes:
+        """As server-sent events spell it."""
+        ...
+
 
 #: Whom an event is for, as who publishes it says; and whether that is somebody.
 Audience = Hashable

@@ -28,7 +28,7 @@ from fedpriv_common.records import (
 from fedpriv_common.wire import SiteFacts
 from fedpriv_metrics.columns import Column
 from fedpriv_metrics.compacted import Skipped
-from fedpriv_metrics.feed import Encode, Feed
+from fedpriv_metrics.feed import Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
 from fedpriv_metrics.objects import Parsed
@@ -43,13 +43,13 @@ METRICS = ("accuracy", "loss", "auc")
 #: Of two phases in one round, the later one's figures stand for the round.
 RANK = {Phase.CENTRE: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2}
 #: Events of an ended run that late viewers can still be given one by one.
-KEPT_AFTER_END = 512
+KEPT_AFTER_END = 128
 #: Objects that could not be read that are remembered with their reason; the others are counted.
 SKIPPED_KEPT = 100
 
 
 class Told(NamedTuple):
-    """What an event tells: a `StreamEvent` before it is known who asks. Most are never asked for, so it is light."""
+    """What an event tells, before somebody asks for it: most of a long history nobody ever does, so it is light."""
 
     run_id: str
     kind: StreamEventKind
@@ -58,6 +58,10 @@ class Told(NamedTuple):
     state: RunState | None
     at: datetime
     changes: tuple[Change, ...]
+
+    def __call__(self, seq: Seq) -> bytes:
+        """The event as server-sent events spell it, with the state after it as its id."""
+        return encode_event(StreamEvent(seq="", **self._asdict()), seq)
 
 
 @dataclass(slots=True)
@@ -202,7 +206,7 @@ class RunIndex:
         event = self._take(parsed)
         if event is None:
             return None
-        self.feed.publish(key_digest(parsed.key) if digest is None else digest, _encoder(event), event.site)
+        self.feed.publish(key_digest(parsed.key) if digest is None else digest, event, event.site)
         return event
 
     def _take(self, parsed: Parsed) -> Told | None:
@@ -305,7 +309,7 @@ class Index:
             elif isinstance(parsed.value, Admission):
                 # From now on this site sees the run: to it, and to nobody else, the run appears.
                 told = event._replace(kind=StreamEventKind.RUN_STATUS, state=run.state, changes=_RUN)
-                self.feed.publish(digest, _encoder(told), Joined(run, event.site))
+                self.feed.publish(digest, told, Joined(run, event.site))
                 self.feed.wake()
         self.seq = Seq(self.seq.count + len(new), self.seq.digest ^ seen)
         if new:
@@ -328,7 +332,7 @@ class Index:
     def _list_changed(self, run: RunIndex, event: Told, digest: int) -> None:
         if run.info and run.run_id not in self._visible:
             insort(self._visible, run.run_id)
-        self.feed.publish(digest, _encoder(event), Joined(run, None))
+        self.feed.publish(digest, event, Joined(run, None))
         self.feed.wake()
 
 
@@ -344,11 +348,6 @@ def encode_event(event: StreamEvent, seq: Seq) -> bytes:
     """The event as server-sent events spell it, with the state after it as its id."""
     data = event.model_copy(update={"seq": str(seq)}).model_dump_json()
     return f"event: {event.kind}\nid: {seq}\ndata: {data}\n\n".encode()
-
-
-def _encoder(told: Told) -> Encode:
-    """Encodes what is told once somebody asks for it."""
-    return lambda seq: encode_event(StreamEvent(seq="", **told._asdict()), seq)
 
 
 def _put(held: dict[Key, Value], key: Key, value: Value) -> bool:
