@@ -1861,7 +1861,10 @@ export interface components {
              * @description sites that have told of this data set, least left first, at most 20
              */
             sites: components["schemas"]["PlannedSite"][];
-            /** Sites Left Out */
+            /**
+             * Sites Left Out
+             * @description further ones, with more left or with figures that cannot be counted with
+             */
             sites_left_out: number;
         };
         /**

@@ -85,7 +85,7 @@ export function SiteCosts({ answer, query }: { answer: PlanAnswer; query: Query 
       )}
       {answer.sites_left_out > 0 && (
         <p className="note plan-foot">
-          {format.plural(answer.sites_left_out, "further site")} with more left.
+          {format.plural(answer.sites_left_out, "further site")} not shown.
         </p>
       )}
     </Card>

@@ -133,6 +133,13 @@ def test_what_is_no_question_is_named(query: dict[str, object], where: str | Non
     assert why in refused.value.faults[0][1]
 
 
+def test_a_site_that_tells_nonsense_keeps_no_plan_back() -> None:
+    odd = Told("site-9", RUN, open_run=False, spent=1e-300, limit=8.0, delta=1e-300, held_out=0.0)
+    answer = planned((odd, TIGHT))
+    assert [site.site for site in answer.sites] == ["site-2"]
+    assert answer.sites_left_out == 1
+
+
 def test_an_unknown_site_is_named() -> None:
     with pytest.raises(UnknownSiteError):
         inquire(PlanQuery(site="site-9"), CONTRACT, (TIGHT,))

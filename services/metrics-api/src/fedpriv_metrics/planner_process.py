@@ -7,6 +7,7 @@ It answers one question per line and ends when nobody writes to it any more:
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from typing import Annotated
@@ -71,7 +72,8 @@ class Answered(_Frozen):
     """One of the two."""
 
     forecast: Forecast | None = None
-    budgets: tuple[BudgetAfter, ...] = ()
+    #: None for a site that told what no accountant can count with: it keeps no plan of the others back.
+    budgets: tuple[BudgetAfter | None, ...] = ()
     refused: Refused | None = None
 
 
@@ -96,14 +98,14 @@ def compute(asked: Asked) -> Answered:
         )
 
 
-def _after(plan: Plan, budget: Budget) -> BudgetAfter:
-    history, events = budget.history(), plan.events()
-    after = epsilon([*history, *events], budget.delta)
-    return BudgetAfter(
-        after=after,
-        fits=after <= budget.limit,
-        runs_that_fit=runs_that_fit(history, events, budget.limit, budget.delta),
-    )
+def _after(plan: Plan, budget: Budget) -> BudgetAfter | None:
+    try:
+        history, events = budget.history(), plan.events()
+        after = epsilon([*history, *events], budget.delta)
+        runs = runs_that_fit(history, events, budget.limit, budget.delta)
+    except (ArithmeticError, ValueError):
+        return None
+    return BudgetAfter(after=after, fits=after <= budget.limit, runs_that_fit=runs) if math.isfinite(after) else None
 
 
 def main() -> None:

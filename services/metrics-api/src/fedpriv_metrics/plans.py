@@ -230,6 +230,7 @@ def plan_answer(inquiry: Inquiry, answered: Answered, foretold: Forecast, contra
             runs_that_fit=budget.runs_that_fit,
         )
         for told, budget in zip(inquiry.sites, answered.budgets, strict=True)
+        if budget is not None
     ]
     return PlanAnswer(
         contract=_described(inquiry.contract),
@@ -239,7 +240,7 @@ def plan_answer(inquiry: Inquiry, answered: Answered, foretold: Forecast, contra
         forecast=foretold,
         history=_history(inquiry),
         sites=sites,
-        sites_left_out=inquiry.sites_left_out,
+        sites_left_out=inquiry.sites_left_out + answered.budgets.count(None),
         command=command(inquiry.query),
         command_note=_command_note(inquiry),
     )

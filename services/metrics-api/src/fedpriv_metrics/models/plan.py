@@ -131,6 +131,6 @@ class PlanAnswer(Answer):
     forecast: Forecast = Field(description="what `fedpriv plan --json` prints; epsilons are exact")
     history: PlanHistory
     sites: list[PlannedSite] = Field(description="sites that have told of this data set, least left first, at most 20")
-    sites_left_out: int
+    sites_left_out: int = Field(description="further ones, with more left or with figures that cannot be counted with")
     command: str = Field(description="starts the run")
     command_note: str | None = Field(description="what has to be done before the command means this plan")
