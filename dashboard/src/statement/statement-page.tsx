@@ -1,16 +1,17 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 
+import { ApiError } from "../api/client";
 import { runQuery, runsQuery } from "../api/queries";
 import type { RunDetail, StatementCheck } from "../api/types";
 import { to } from "../api/view";
 import { RunMark } from "../frame/run-mark";
 import type { PageProps } from "../pages";
 import { endWords } from "../run/words";
-import { NoRuns, ReadFailed } from "../states/message";
+import { Message, NoRuns, ReadFailed } from "../states/message";
 import { StaleBanner } from "../states/stale";
 import { DownloadButton } from "../ui/download-button";
-import { PrintIcon } from "../ui/icons";
+import { DocumentIcon, PrintIcon } from "../ui/icons";
 import { ViewLink } from "../ui/view-link";
 import { StatementDocument } from "./document";
 import { checkQuery, statementQuery } from "./queries";
@@ -47,6 +48,7 @@ function OfRun({ runId, onRetry, children }: OfRunProps) {
   const statement = useQuery({ ...statementQuery(runId, digest ?? ""), enabled: digest !== null });
   const failed = run.error ?? check.error ?? statement.error;
 
+  if (check.error instanceof ApiError && check.error.status === 403) return <NotForThisKey runId={runId} />;
   if (!run.data || !check.data) {
     return failed ? <ReadFailed error={failed} onRetry={onRetry} /> : <StatementSkeleton />;
   }
@@ -108,6 +110,20 @@ function isStatement(data: unknown): boolean {
   const told = data as { statement?: { words?: unknown; sections?: unknown; plan?: unknown } } | null;
   const statement = told?.statement;
   return Boolean(statement?.words && statement.plan) && Array.isArray(statement?.sections);
+}
+
+function NotForThisKey({ runId }: { runId: string }) {
+  return (
+    <Message icon={<DocumentIcon />} tone="global" title="This statement is not for your key">
+      <p>
+        It names every site of the run with its budget, and your key is that of one site. Ask the hub for the
+        file; it is made to be handed out.
+      </p>
+      <ViewLink className="button primary" view={to("run", { run: runId })}>
+        Show the run
+      </ViewLink>
+    </Message>
+  );
 }
 
 function Unreadable({ check }: { check: StatementCheck }) {
