@@ -22,6 +22,7 @@ from fedpriv_common.accounting import GaussianEvent, gaussian_mu
 from fedpriv_common.lifetime import runs_that_fit
 from fedpriv_common.plan import Plan
 from fedpriv_common.wire import SiteFacts
+from fedpriv_metrics import apart
 
 log = logging.getLogger(__name__)
 
@@ -94,19 +95,8 @@ class Forecaster:
 
 async def ask(question: Question) -> int:
     """Count in a process of its own. Raises OSError, ValueError or TimeoutError when that fails."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fedpriv_metrics.forecast"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            answer, _ = await process.communicate(json.dumps(asdict(question)).encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    asked = json.dumps(asdict(question)).encode()
+    answer = await apart.compute("fedpriv_metrics.forecast", asked, DEADLINE_S)
     return int(answer)
 
 
