@@ -1,3 +1,5 @@
+import { useEffect, useRef } from "react";
+
 import type { RunSummary } from "../api/types";
 import { to, type View } from "../api/view";
 import * as format from "../format/numbers";
@@ -19,6 +21,13 @@ interface RailProps {
 }
 
 export function Rail({ runs, view, shown }: RailProps) {
+  const views = useRef<HTMLUListElement>(null);
+  // Where the rail lies below the bar it may be wider than the window.
+  useEffect(() => {
+    const link = views.current?.querySelector<HTMLElement>("[aria-current]");
+    if (views.current && link) views.current.scrollLeft = link.offsetLeft - 24;
+  }, [view.page]);
+
   return (
     <nav className="rail" aria-label="Views">
       <div className="rail-inner">
@@ -28,7 +37,7 @@ export function Rail({ runs, view, shown }: RailProps) {
           </span>
           fedpriv
         </a>
-        <ul className="rail-views">
+        <ul className="rail-views" ref={views}>
           {PAGES.filter(({ icon }) => icon !== null).map(({ page, name, icon }) => (
             <li key={page}>
               <ViewLink className="rail-view" view={to(page)} current={page === view.page && "page"}>
@@ -39,7 +48,7 @@ export function Rail({ runs, view, shown }: RailProps) {
           ))}
         </ul>
         {runs.length > 0 && (
-          <>
+          <div className="rail-recent">
             <p className="rail-heading" id="recent-runs">
               Recent
             </p>
@@ -66,7 +75,7 @@ export function Rail({ runs, view, shown }: RailProps) {
                 </li>
               ))}
             </ul>
-          </>
+          </div>
         )}
         <p className="rail-foot">Every figure here is public or was released under differential privacy.</p>
       </div>
