@@ -4,7 +4,7 @@ import { lazy, type ComponentType, type LazyExoticComponent, type ReactNode } fr
 import type { Live } from "./api/use-live";
 import type { Page, View } from "./api/view";
 import { RunPage } from "./run/run-page";
-import { AuditIcon, ChartIcon, LedgerIcon, PlanIcon, SitesIcon } from "./ui/icons";
+import { AuditIcon, ChartIcon, CompareIcon, LedgerIcon, PlanIcon, RunsIcon, SitesIcon } from "./ui/icons";
 
 export interface PageProps {
   /** What the address asks this page to show. */
@@ -24,6 +24,18 @@ export interface PageEntry {
 
 export const PAGES: readonly PageEntry[] = [
   { page: "run", name: "Training run", icon: <ChartIcon />, View: RunPage },
+  {
+    page: "runs",
+    name: "Runs",
+    icon: <RunsIcon />,
+    View: lazy(() => import("./runs/runs-page").then(({ RunsPage }) => ({ default: RunsPage }))),
+  },
+  {
+    page: "compare",
+    name: "Compare",
+    icon: <CompareIcon />,
+    View: lazy(() => import("./compare/compare-page").then(({ ComparePage }) => ({ default: ComparePage }))),
+  },
   {
     page: "ledger",
     name: "Privacy ledger",

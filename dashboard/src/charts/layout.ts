@@ -11,6 +11,8 @@ export interface PlacedLabel {
   tone: Tone;
   text: string;
   note: string | undefined;
+  /** Other lines may pass behind it. */
+  haloed: boolean;
   x: number;
   y: number;
 }
@@ -102,6 +104,7 @@ export function layOut(model: ChartModel, width: number, height: number): Layout
       tone: series.tone,
       text: label.text,
       note: label.note,
+      haloed: series.shape !== undefined,
       x: x(end.round) + LABEL_GAP,
       y: placed[index] ?? y(end.value),
     })),

@@ -155,7 +155,12 @@ const Drawing = memo(function Drawing({ model, layout }: { model: ChartModel; la
         <Line key={series.id} series={series} layout={layout} fill={`url(#${tint}-${series.tone})`} />
       ))}
       {layout.labels.map((label) => (
-        <text key={label.id} className={`label tone-${label.tone}`} x={label.x} y={label.y}>
+        <text
+          key={label.id}
+          className={`label ${label.haloed ? "haloed " : ""}tone-${label.tone}`}
+          x={label.x}
+          y={label.y}
+        >
           <tspan dy={label.note ? "-0.3em" : "0.34em"}>{label.text}</tspan>
           {label.note && (
             <tspan className="label-note" x={label.x} dy="1.25em">

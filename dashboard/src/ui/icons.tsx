@@ -112,6 +112,16 @@ export const AuditIcon = () => (
     <path d="M2.5 4h.1M2.5 8h.1M2.5 12h.1" />
   </Icon>
 );
+export const RunsIcon = () => (
+  <Icon>
+    <path d="M2.5 3.5h11v9h-11zM2.5 6.5h11M2.5 9.5h11M6 6.5v6" />
+  </Icon>
+);
+export const CompareIcon = () => (
+  <Icon>
+    <path d="M5 13V3.2M2.6 5.6L5 3.2l2.4 2.4M11 3v9.8M8.6 10.4l2.4 2.4 2.4-2.4" />
+  </Icon>
+);
 export const SunIcon = () => (
   <Icon>
     <circle cx="8" cy="8" r="2.9" />
