@@ -253,11 +253,14 @@ class RunIndex:
         )
 
     def _shared(self, closed: RoundClosed) -> RoundClosed:
-        """The same, holding the names of another round where they are equal: thousands of rounds name few sites."""
+        """The round, holding the names of another one where they are equal: thousands of rounds name few sites. And the
+        set of its fields' names, which takes more than all that they hold."""
         other = next(reversed(self.rounds.values()), None)
-        if other is None or (closed.expected, closed.received) != (other.expected, other.received):
-            return closed
-        return closed.model_copy(update={"expected": other.expected, "received": other.received})
+        if other is not None and (closed.expected, closed.received) == (other.expected, other.received):
+            vars(closed).update(expected=other.expected, received=other.received)
+            if closed.model_fields_set == other.model_fields_set:
+                object.__setattr__(closed, "__pydantic_fields_set__", other.model_fields_set)
+        return closed
 
 
 class Joined(NamedTuple):
