@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from fedpriv_common.objects import kind_of
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.segments import Manifest, check_segment, decode_segment
 from fedpriv_common.store import ObjectStore
+from tests.emulator import Emulator
 from tests.faulty_s3 import faulty_s3
+from tests.integration.metrics_process import Api
+from tests.integration.metrics_process import running as running_api
 from tests.integration.server_harness import Server, running, three_sites
 from tests.waiting import until
 
@@ -50,20 +54,40 @@ def test_a_run_is_in_its_segments_as_it_was_written(tmp_path: Path, object_store
     assert [segment.first_round for segment in manifest.segments] == [0, 50]
 
 
-def test_a_server_that_is_killed_while_it_compacts_goes_on_at_its_next_start(
-    tmp_path: Path, object_store: ObjectStore, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
+def test_server_and_api_that_are_killed_in_the_middle_of_a_compaction_go_on_at_their_next_start(
+    tmp_path: Path,
+    object_store: ObjectStore,
+    emulator: Emulator,
+    aws_endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with faulty_s3(aws_endpoint) as s3:
+    api = Api.over(object_store, emulator, tmp_path / "api.log")
+    with faulty_s3(aws_endpoint) as s3, running_api(api):
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
         server = Server(tmp_path, replace(object_store, client=connect("s3")))
-        s3.before("PUT", "/manifests/", server.kill)  # the segment is there, and nothing names it
+
+        def kill() -> None:
+            """The segment is there, and nothing names it."""
+            server.kill()
+            if api.process is not None:
+                api.end(signal.SIGKILL)
+
+        s3.before("PUT", "/manifests/", kill)
         with running(server), three_sites(server):
             run_id = server.client.start(RunSettings(rounds=5))
             until(lambda: server.process is not None and server.process.poll() is not None, "the kill")
-            s3.before("PUT", "/manifests/", server.kill)
+            api.start()
+            between = api.json(f"/v1/runs/{run_id}")
+            s3.before("PUT", "/manifests/", kill)
             server.launch()
             until(lambda: server.process is not None and server.process.poll() is not None, "the second kill")
             server.start()
             manifest = until(lambda: final_manifest(object_store, run_id), "the last segment")
-    assert compacted(object_store, manifest) == loose(object_store, run_id)
+        api.start()
+        after = api.json(f"/v1/runs/{run_id}")
+    objects = loose(object_store, run_id)
+    assert compacted(object_store, manifest) == objects
     assert len(list(object_store.list_keys(f"{keys.run_prefix(run_id)}segments/"))) == 1
+    assert after == between
+    assert after["seq"].partition("-")[0] == str(len(objects))
+    assert (after["state"], after["skipped"]["count"]) == ("finished", 0)

@@ -11,8 +11,9 @@ from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.store import ObjectStore
+from fedpriv_metrics import tail
 from fedpriv_metrics.compacted import Skipped
-from fedpriv_metrics.tail import SETTLE_S, SHORT, SLOWEST_S, SWEEP_S, Batch, S3Tail, count_requests
+from fedpriv_metrics.tail import SETTLE_S, SLOWEST_S, SWEEP_S, Batch, S3Tail, count_requests
 from tests.run_writer import START, Script, encode, new_run_id, run_steps, write_run, write_steps
 
 LIST, GET = "ListObjectsV2", "GetObject"
@@ -65,12 +66,19 @@ def test_an_active_run_costs_one_listing_and_one_get_for_each_new_object(
     assert reading.requests == {LIST: 1}
 
 
-LONG = Script(settings=RunSettings(sites=8, rounds=60), sites=tuple(f"site-{n}" for n in range(8)))
+SHORTER = Script(settings=RunSettings(rounds=6))
 
 
+@pytest.fixture
+def runs_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirteen rounds count as a long run: to write a really long one takes a minute."""
+    monkeypatch.setattr(tail, "SHORT", 20)
+
+
+@pytest.mark.usefixtures("runs_are_long")
 def test_an_idle_poll_of_a_long_run_costs_one_listing_and_a_half(reading: Reading, object_store: ObjectStore) -> None:
-    run_id = write_run(object_store, script=LONG, upto=30)
-    assert len(found(reading.poll())) > SHORT
+    run_id = write_run(object_store, upto=6)
+    assert len(found(reading.poll())) > tail.SHORT
     started: list[str] = []
     object_store.client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: started.append(params.get("StartAfter", ""))
@@ -80,15 +88,16 @@ def test_an_idle_poll_of_a_long_run_costs_one_listing_and_a_half(reading: Readin
         reading.poll()
         listings.append(reading.requests[LIST] - 1)
     assert listings == [1, 2, 1, 2, 1, 2]
-    assert f"{keys.run_prefix(run_id)}records/000031" in started
+    assert f"{keys.run_prefix(run_id)}records/000007" in started
 
 
+@pytest.mark.usefixtures("runs_are_long")
 def test_events_and_the_end_of_a_long_run_are_found_with_the_next_poll_but_one(
     reading: Reading, object_store: ObjectStore
 ) -> None:
     run_id, written = new_run_id(), 0
-    for step in write_steps(object_store, run_id, LONG):
-        if step in ("round 30", "round 60"):
+    for step in write_steps(object_store, run_id, SHORTER):
+        if step in ("round 4", "round 6"):
             written += 1
             assert len(found(reading.poll())) > 0
     batches = [*reading.poll(), *reading.poll(), *reading.poll()]
@@ -129,10 +138,11 @@ def unforeseen(run_id: str) -> tuple[str, bytes]:
     return key, next(body for _, objects in steps for name, body in encode(objects).items() if name == key)
 
 
+@pytest.mark.usefixtures("runs_are_long")
 def test_what_the_low_water_mark_cannot_foresee_is_found_by_the_sweep(
     reading: Reading, object_store: ObjectStore
 ) -> None:
-    key, body = unforeseen(write_run(object_store, script=LONG, upto=30))
+    key, body = unforeseen(write_run(object_store, upto=6))
     reading.poll()
     object_store.put_once(key, body)
     assert found(reading.poll()) == []
