@@ -5956,7 +5956,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Nothing names this site, or you may not see it. */
+            /** @description Neither a run nor the allow-list names this site. */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -1,5 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 
+import { ApiError } from "../api/client";
 import type { Account, LedgerPage as Answer } from "../api/types";
 import { to, type View } from "../api/view";
 import type { PageProps } from "../pages";
@@ -35,7 +36,13 @@ export function LedgerPage({ view, live, storageSince }: PageProps) {
     return (
       <>
         <ViewHeader title={TITLE} note={NOTE} />
-        {failed ? <ReadFailed error={failed} onRetry={live.retry} /> : <LedgerSkeleton />}
+        {failed instanceof ApiError && failed.status === 403 && site !== null ? (
+          <NoSuchSite site={site} />
+        ) : failed ? (
+          <ReadFailed error={failed} onRetry={live.retry} />
+        ) : (
+          <LedgerSkeleton />
+        )}
       </>
     );
   }

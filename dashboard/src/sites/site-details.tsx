@@ -26,7 +26,8 @@ import { adviceFor } from "./advice";
 export function SiteDetails({ site, onRetry }: { site: string; onRetry: () => void }) {
   const detail = useQuery(siteQuery(site));
   if (!detail.data) {
-    if (detail.error instanceof ApiError && detail.error.status === 404) return <NoSuchSite site={site} />;
+    if (detail.error instanceof ApiError && (detail.error.status === 404 || detail.error.status === 403))
+      return <NoSuchSite site={site} />;
     if (detail.error) return <ReadFailed error={detail.error} onRetry={onRetry} />;
     return (
       <div className="card" aria-busy="true">

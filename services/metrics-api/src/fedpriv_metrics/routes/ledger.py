@@ -11,7 +11,7 @@ from fedpriv_metrics.ledger import Scope, charge_page, ledger_page
 from fedpriv_metrics.models.ledger import ChargePage, LedgerPage
 from fedpriv_metrics.routes.common import PROBLEMS, answer, plan_of, require_loaded, state_with_forecasts
 from fedpriv_metrics.service import ServiceDep
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import ViewerDep, require_own
 
 router = APIRouter(tags=["ledger"])
 
@@ -35,6 +35,7 @@ async def get_ledger(
 ) -> Response:
     """What every data set has cost over all runs, and how much its site's limit still allows."""
     require_loaded(service)
+    require_own(viewer, site)
     scope = Scope(viewer, site, dataset)
 
     def build() -> bytes:
@@ -70,6 +71,7 @@ async def list_charges(
 ) -> Response:
     """What each run cost each site, newest first."""
     require_loaded(service)
+    require_own(viewer, site)
     scope = Scope(viewer, site, dataset)
 
     def build() -> bytes:

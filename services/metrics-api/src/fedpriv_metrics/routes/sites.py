@@ -14,7 +14,7 @@ from fedpriv_metrics.routes.common import PROBLEMS, answer, plan_of, require_loa
 from fedpriv_metrics.service import Service, ServiceDep
 from fedpriv_metrics.site_keys import site_keys
 from fedpriv_metrics.sites import site_detail, site_page
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import ViewerDep, require_own
 
 router = APIRouter(tags=["sites"])
 
@@ -41,17 +41,17 @@ async def list_sites(
 @router.get(
     "/v1/sites/{site}",
     response_model=SiteDetail,
-    responses=PROBLEMS | {404: {"model": Problem, "description": "Nothing names this site, or you may not see it."}},
+    responses=PROBLEMS | {404: {"model": Problem, "description": "Neither a run nor the allow-list names this site."}},
 )
 async def get_site(
     request: Request, service: ServiceDep, viewer: ViewerDep, site: Annotated[SiteName, Path(description="its name")]
 ) -> Response:
     """A site with its budgets, its newest runs and what was told of it."""
     require_loaded(service)
+    require_own(viewer, site)
     scope, parts, known = Scope(viewer, site), service.parts.all(), _keys(service)
-    # Whether it is there is not told to who may not see it.
-    if not viewer.sees(site) or not (site in known or any(scope.holds(part) for part in parts)):
-        raise HTTPException(404, f"Nothing names a site {site}, or you may not see it.")
+    if not (site in known or any(scope.holds(part) for part in parts)):
+        raise HTTPException(404, f"Neither a run nor the allow-list names a site {site}.")
 
     def build() -> bytes:
         detail = site_detail(
