@@ -2,6 +2,7 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
+import { KeyGate } from "./access/key-gate";
 import { makeQueryClient } from "./api/queries";
 import { App } from "./app";
 import "./styles/index.css";
@@ -11,7 +12,9 @@ if (root) {
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={makeQueryClient()}>
-        <App />
+        <KeyGate>
+          <App />
+        </KeyGate>
       </QueryClientProvider>
     </StrictMode>,
   );

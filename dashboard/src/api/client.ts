@@ -1,5 +1,6 @@
 /** Reads of the API: one function, one error class that says enough to act on. */
-import type { Problem, Readiness } from "./types";
+import { keyHeaders, keyWanted } from "./key";
+import type { Me, Problem, Readiness } from "./types";
 
 export const API = "/api/v1";
 
@@ -57,6 +58,28 @@ export async function errorOf(response: Response): Promise<ApiError> {
   );
 }
 
+/** The same, and if a key is missing or no longer good, the page asks for one. */
+export async function told(response: Response): Promise<ApiError> {
+  const error = await errorOf(response);
+  if (error.status === 401) keyWanted(error.message);
+  return error;
+}
+
+/** Who holds this key. An ApiError says why nobody does, or that the API cannot be asked. */
+export async function whoIs(key: string): Promise<Me> {
+  let response: Response;
+  try {
+    const headers = { accept: "application/json", authorization: `Bearer ${key}` };
+    response = await fetch(`${API}/me`, { headers, signal: AbortSignal.timeout(DEADLINE_MS) });
+  } catch (error) {
+    // A header takes no other characters; a key that holds them is none.
+    if (error instanceof TypeError && /[^\x21-\x7e]/.test(key)) throw new ApiError("This is no key.");
+    throw new ApiError("The metrics API cannot be reached.");
+  }
+  if (!response.ok) throw await errorOf(response);
+  return (await response.json()) as Me;
+}
+
 /** GET `path` below the API's root and `read` the answer, if it is 2xx; whatever else happens is an ApiError. */
 export async function ask<T>(
   path: string,
@@ -68,7 +91,7 @@ export async function ask<T>(
   let response: Response;
   try {
     response = await fetch(API + path, {
-      headers: { accept },
+      headers: { accept, ...keyHeaders() },
       signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
     });
     if (response.ok) return await read(response);
@@ -80,7 +103,7 @@ export async function ask<T>(
         : "The metrics API cannot be reached.",
     );
   }
-  throw await errorOf(response);
+  throw await told(response);
 }
 
 /** The JSON at `path`. The browser's cache revalidates by ETag. */

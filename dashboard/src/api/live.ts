@@ -7,7 +7,8 @@
  * It resumes after the last event it saw. Where nothing can be resumed it says so by `onGap`, and the page
  * then reads everything again; so a page that is live has missed nothing.
  */
-import { errorOf } from "./client";
+import { told } from "./client";
+import { keyHeaders } from "./key";
 import { EventStreamParser, type ServerSentEvent } from "./sse";
 
 export type LiveState =
@@ -100,12 +101,13 @@ export class LiveConnection {
       const response = await fetch(this.options.url, {
         headers: {
           accept: "text/event-stream",
+          ...keyHeaders(),
           ...(this.lastEventId ? { "last-event-id": this.lastEventId } : {}),
         },
         cache: "no-store",
         signal: abort.signal,
       });
-      if (!response.ok || !response.body) throw await errorOf(response);
+      if (!response.ok || !response.body) throw await told(response);
       this.attempt = 0;
       this.downSince = null;
       this.options.onState({ phase: "live" });

@@ -2,7 +2,7 @@
 import { QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { ApiError, get, readiness } from "./client";
-import type { Frontiers, MetricSeries, Readiness, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
+import type { Frontiers, Me, MetricSeries, Readiness, RunDetail, RunLog, RunPage, RunPrivacy } from "./types";
 
 const RETRY_MS = 5_000;
 const RETRY_SOON_MS = 1_000;
@@ -99,6 +99,11 @@ export function logQuery(runId: string) {
     queryKey: ["run", runId, "log"],
     queryFn: ({ signal }) => get<RunLog>(`/runs/${encodeURIComponent(runId)}/log`, signal),
   });
+}
+
+/** Who the API takes this tab for. */
+export function meQuery() {
+  return queryOptions({ queryKey: ["me"], queryFn: ({ signal }) => get<Me>("/me", signal) });
 }
 
 /** Whether the API reads its bucket. Nothing is told of it when that stops, so it is asked now and then. */

@@ -18,6 +18,7 @@ export type Release = Schemas["Release"];
 export type PlanAnswer = Schemas["PlanAnswer"];
 export type RecordPage = Schemas["RecordPage"];
 export type Problem = Schemas["Problem"];
+export type Me = Schemas["Me"];
 export type Readiness = Schemas["Readiness"];
 export type Frontiers = Schemas["Frontiers"];
 export type Frontier = Schemas["Frontier"];

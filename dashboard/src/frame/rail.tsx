@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "react";
 
+import { Who } from "../access/who";
 import type { RunSummary } from "../api/types";
 import { to, type View } from "../api/view";
 import * as format from "../format/numbers";
@@ -78,6 +79,7 @@ export function Rail({ runs, view, shown }: RailProps) {
           </div>
         )}
         <p className="rail-foot">Every figure here is public or was released under differential privacy.</p>
+        <Who />
       </div>
     </nav>
   );
