@@ -1996,7 +1996,7 @@ export interface components {
          * @description What kind of problem it is: programs go by this. docs/reference/api.md says what to do about each.
          * @enum {string}
          */
-        ProblemCode: "BAD_REQUEST" | "NO_KEY" | "WRONG_KEY" | "NOT_ALLOWED" | "NOT_FOUND" | "NO_SUCH_RUN" | "METHOD_NOT_ALLOWED" | "TOO_SLOW" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "WRONG_HOST" | "BAD_PARAMETER" | "RATE_LIMITED" | "TOO_MANY_STREAMS" | "HEAD_TOO_LARGE" | "INTERNAL" | "LOADING" | "BUSY";
+        ProblemCode: "BAD_REQUEST" | "NO_KEY" | "WRONG_KEY" | "NOT_ALLOWED" | "NOT_FOUND" | "NO_SUCH_RUN" | "METHOD_NOT_ALLOWED" | "TOO_SLOW" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "WRONG_HOST" | "BAD_PARAMETER" | "RATE_LIMITED" | "TOO_MANY_STREAMS" | "HEAD_TOO_LARGE" | "INTERNAL" | "LOADING" | "BUSY" | "STORAGE_MISMATCH";
         /**
          * Promise
          * @description What a run was planned to cost a record of any site.

@@ -33,6 +33,7 @@ STATUS: Final[dict[ProblemCode, int]] = {
     ProblemCode.TOO_MANY_STREAMS: 429,
     ProblemCode.HEAD_TOO_LARGE: 431,
     ProblemCode.INTERNAL: 500,
+    ProblemCode.STORAGE_MISMATCH: 502,
     ProblemCode.BUSY: 503,
     ProblemCode.LOADING: 503,
 }

@@ -30,6 +30,7 @@ class ProblemCode(StrEnum):
     INTERNAL = "INTERNAL"
     LOADING = "LOADING"
     BUSY = "BUSY"
+    STORAGE_MISMATCH = "STORAGE_MISMATCH"
 
 
 class Problem(Answer):
