@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -125,7 +126,9 @@ def test_an_object_is_handed_out_from_memory_and_a_missing_one_is_not_asked_for_
         assert await artefacts.get("v1/x")
         assert requests["GetObject"] == 5
 
-    asyncio.run(scenario())
+    # A browser of another test may have a loop of its own in this thread.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, scenario()).result()
 
 
 def test_a_bucket_that_fails_in_a_look_is_looked_at_again(object_store: ObjectStore) -> None:
