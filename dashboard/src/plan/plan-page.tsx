@@ -112,11 +112,13 @@ function Answer({ answer, query }: { answer: PlanAnswer; query: Query }) {
 
 /** The API understood, and makes no plan of it. */
 function Refused({ error }: { error: ApiError }) {
-  const unknown = error.status === 404;
+  const title =
+    { 403: "Plans are not for this key", 404: "This is not known here" }[error.status ?? 0] ??
+    "No plan can be made of this";
   const faults = Object.entries(error.faults);
   return (
     <div className="card plan-refused" role="alert">
-      <h2>{unknown ? "This is not known here" : "No plan can be made of this"}</h2>
+      <h2>{title}</h2>
       {faults.length === 0 ? (
         <p>{error.message}</p>
       ) : (

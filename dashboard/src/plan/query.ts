@@ -18,7 +18,7 @@ export function planQuery(query: Query) {
   });
 }
 
-/** The API has no answer yet but works on one: not an error to show. */
+/** The API has no answer yet but works on one, or wants to be asked less often: not an error to show. */
 export function isComputing(error: Error | null): boolean {
-  return error instanceof ApiError && error.status === 503;
+  return error instanceof ApiError && (error.status === 503 || error.status === 429);
 }

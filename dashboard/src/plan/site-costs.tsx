@@ -84,9 +84,7 @@ export function SiteCosts({ answer, query }: { answer: PlanAnswer; query: Query 
         </div>
       )}
       {answer.sites_left_out > 0 && (
-        <p className="note plan-foot">
-          {format.plural(answer.sites_left_out, "further site")} not shown.
-        </p>
+        <p className="note plan-foot">{format.plural(answer.sites_left_out, "further site")} not shown.</p>
       )}
     </Card>
   );
