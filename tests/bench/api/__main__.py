@@ -82,14 +82,14 @@ def bench(emulator: Emulator, folder: Path, figures: Figures, soak_minutes: floa
         with mlflow_server.serving(CACHE) as mlflow:
             figures.mlflow = mlflow.version
             say("the same points from both, in turns")
-            figures.pairs = pairs.measure(api.port, mlflow, 5 if quick else 40)
+            figures.pairs = pairs.measure(api.port, mlflow, 5 if quick else 25)
         with going_on(api, store) as live:
             say("rounds to one viewer")
-            figures.delay = delay(live, 5 if quick else 30)
+            figures.delay = delay(live, 5 if quick else 20)
             say("requests to S3")
-            figures.requests = requests(live, 5 if quick else 20)
+            figures.requests = requests(live, 5 if quick else 10)
             say("five hundred viewers")
-            figures.many = many(live, 5 if quick else 30, 3 if quick else 10)
+            figures.many = many(live, 5 if quick else 20, 3 if quick else 10)
             say(f"load for {soak_minutes:.1f} minutes")
             figures.soak = soak(live, 60 * soak_minutes)
         figures.memory_mb = {"ready": ready_mb, "end": memory_mb(pid), "peak": memory_mb(pid, "VmHWM")}
@@ -97,7 +97,7 @@ def bench(emulator: Emulator, folder: Path, figures: Figures, soak_minutes: floa
 
 def cold_starts(emulator: Emulator, folder: Path, store: ObjectStore, figures: Figures, say: Say) -> None:
     """Over segments, and over some runs that are not compacted."""
-    starts = 2 if figures.quick else 5
+    starts = 2 if figures.quick else 3
     empty = emulator.store()
     say("cold starts over segments")
     figures.segments = cold(empty, store, emulator, folder, RECORDS, starts, _START_S)
