@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fedpriv_common.objects import Parsed, parse
 from fedpriv_metrics.index import Index, RunIndex
-from fedpriv_metrics.objects import Parsed, parse
 from tests.run_writer import Script, encode, run_steps
 
 RUN = "01KE6P4YM0NX0H6Y9J2BQG34G5"

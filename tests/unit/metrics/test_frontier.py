@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpriv_common import keys
+from fedpriv_common.objects import parse
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.records import GLOBAL, EndCause, Estimate, HeldOutEvaluation, RunInfo, RunState
 from fedpriv_metrics.answers import run_page, run_summary, wilson
 from fedpriv_metrics.frontier import frontiers, pareto
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.models.frontier import FrontierRun
-from fedpriv_metrics.objects import parse
 from fedpriv_metrics.viewer import Viewer
 from tests.run_writer import START, Script, encode, learning_curve, new_run_id, run_steps
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedpriv_common import keys
 from fedpriv_common.errors import Refusal
+from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import EventKind, MetricRecord, RunEvent
 from fedpriv_metrics import seed
@@ -16,7 +17,6 @@ from fedpriv_metrics.answers import METRIC_NAMES, metric_series, run_detail, run
 from fedpriv_metrics.forecast import count
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.narration import run_log
-from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.privacy import run_privacy
 from fedpriv_metrics.seq import Seq
 from tests.run_writer import Script

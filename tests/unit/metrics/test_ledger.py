@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.errors import Refusal
+from fedpriv_common.objects import Parsed, parse
 from fedpriv_common.plan import Plan, RunSettings
 from fedpriv_common.records import AllowList, EndCause, EventKind, HeldOutEvaluation, RunEvent, RunSites, RunState
 from fedpriv_metrics.answers import known
@@ -21,7 +22,6 @@ from fedpriv_metrics.index import Index
 from fedpriv_metrics.ledger import Scope, charge_page, ledger_page
 from fedpriv_metrics.models.ledger import Account, Charge, LedgerPage
 from fedpriv_metrics.models.sites import SiteDetail, SiteSummary
-from fedpriv_metrics.objects import Parsed, parse
 from fedpriv_metrics.parts import Parts
 from fedpriv_metrics.site_keys import site_keys
 from fedpriv_metrics.sites import site_detail, site_page

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedpriv_common import keys
+from fedpriv_common.objects import MalformedObjectError, kind_of, parse
 from fedpriv_common.plan import Phase
-from fedpriv_metrics.objects import MalformedObjectError, kind_of, parse
 from tests.run_writer import encode, run_steps
 from tests.unit.metrics.scripted import RUN, parsed
 

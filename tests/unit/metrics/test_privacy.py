@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from fedpriv_common import keys
 from fedpriv_common.accounting import GaussianEvent, epsilon
 from fedpriv_common.errors import Refusal
+from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import RunSettings
 from fedpriv_common.recipes import Recipe
 from fedpriv_common.records import EventKind, RoundClosed, RunEvent
 from fedpriv_metrics.forecast import Question, ask, count
 from fedpriv_metrics.index import Index, RunIndex
-from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.privacy import run_privacy, status
 from tests.run_writer import Script
 from tests.unit.metrics.scripted import RUN, indexed, parsed

@@ -11,12 +11,12 @@ from itertools import islice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import GLOBAL, MetricRecord, RoundClosed
 from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.index import Index
-from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.records import (
     COLUMNS,
     START,

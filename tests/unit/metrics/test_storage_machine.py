@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fedpriv_common import keys
 from fedpriv_common.errors import ErrorCode, FedprivError
+from fedpriv_common.objects import Parsed, parse
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.store import PutOutcome
 from fedpriv_metrics import tail as tail_module
@@ -23,7 +24,6 @@ from fedpriv_metrics.answers import METRIC_NAMES, metric_series, run_detail
 from fedpriv_metrics.forecast import count
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.narration import run_log
-from fedpriv_metrics.objects import Parsed, parse
 from fedpriv_metrics.privacy import run_privacy
 from fedpriv_metrics.seq import Seq, key_digest
 from fedpriv_metrics.tail import S3Tail

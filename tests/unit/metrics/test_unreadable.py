@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fedpriv_common import keys
+from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import EventKind, RunEvent
 from fedpriv_metrics.answers import run_detail
 from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.index import SKIPPED_KEPT, Index, RunIndex
-from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.privacy import status
 from fedpriv_metrics.viewer import Viewer
 from tests.run_writer import START, Script

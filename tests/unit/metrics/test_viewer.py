@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fedpriv_common.errors import Refusal
+from fedpriv_common.objects import parse
 from fedpriv_metrics import seed
 from fedpriv_metrics.answers import METRIC_NAMES, metric_series, newest, run_detail, run_page
 from fedpriv_metrics.app import describe
@@ -14,7 +15,6 @@ from fedpriv_metrics.frontier import frontiers
 from fedpriv_metrics.gate import PUBLIC
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.narration import run_log
-from fedpriv_metrics.objects import parse
 from fedpriv_metrics.privacy import run_privacy
 from fedpriv_metrics.viewer import Role, Viewer, viewer_of_request
 from tests.run_writer import Script, encode, new_run_id, run_steps

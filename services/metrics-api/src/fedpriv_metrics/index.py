@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar, assert_never
 
+from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import (
     GLOBAL,
@@ -31,7 +32,6 @@ from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.feed import Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
-from fedpriv_metrics.objects import Parsed
 from fedpriv_metrics.rows import Rows
 from fedpriv_metrics.seq import Seq, key_digest
 

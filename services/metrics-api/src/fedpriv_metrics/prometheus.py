@@ -16,9 +16,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from fedpriv_common.objects import Parsed
 from fedpriv_common.records import MetricRecord, RoundClosed
 from fedpriv_metrics.index import RunIndex
-from fedpriv_metrics.objects import Parsed
 
 # A series of the time at which each other series began would double them.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
+from fedpriv_common.objects import MAX_ROUND
 from fedpriv_common.records import RunId, RunState, SiteName
 from fedpriv_metrics.answers import METRIC_NAMES, metric_series, run_detail, run_page
 from fedpriv_metrics.models.log import RunLog
 from fedpriv_metrics.models.privacy import RunPrivacy
 from fedpriv_metrics.models.runs import MetricSeries, RunDetail, RunPage
 from fedpriv_metrics.narration import run_log
-from fedpriv_metrics.objects import MAX_ROUND
 from fedpriv_metrics.privacy import run_privacy
 from fedpriv_metrics.routes.common import OF_A_RUN, PROBLEMS, DatasetQuery, RunPath, answer, find_run, require_loaded
 from fedpriv_metrics.service import ServiceDep
