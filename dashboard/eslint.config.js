@@ -20,4 +20,8 @@ export default defineConfig([
     files: ["public/*.js"],
     languageOptions: { globals: { document: "readonly", localStorage: "readonly" } },
   },
+  {
+    files: ["tools/**/*.mjs"],
+    languageOptions: { globals: { console: "readonly", process: "readonly", URL: "readonly" } },
+  },
 ]);
