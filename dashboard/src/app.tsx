@@ -52,6 +52,7 @@ export function App() {
         {entry?.page === "run" && (
           <h1 className="sr-only">{shown ? `Training run ${shown.name}` : "Training run"}</h1>
         )}
+        {entry?.page === "statement" && !shown && <h1 className="sr-only">Privacy statement</h1>}
         {!entry && <h1 className="sr-only">No page of the dashboard</h1>}
         {entry ? (
           <Suspense fallback={<div className="view-coming" aria-busy="true" />}>

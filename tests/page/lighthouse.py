@@ -17,7 +17,7 @@ from tests.emulator import Emulator
 from tests.page.consortium import showing
 from tests.page.visits import CHROMIUM, DASHBOARD
 
-VIEWS = ("", "ledger", "sites", "plan", "audit", "statement")
+VIEWS = ("", "runs", "ledger", "sites", "compare", "plan", "audit", "statement")
 LEAST = 95
 REPORTS = DASHBOARD.parent / "var" / "results" / "lighthouse"
 

@@ -1,50 +1,30 @@
 """Every view in every state, on a desk and on a phone, in both themes: open to everybody, nothing moves, nothing sticks
 out, nothing complained of, nothing asked of anybody else. Each state has its real cause: an empty bucket, an API that
-is stopped, that is not there, that dies."""
+is not there."""
 
 from __future__ import annotations
 
-import re
-import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.emulator import Emulator, free_port
-from tests.integration.metrics_process import Api, running, until
+from tests.integration.metrics_process import Api, running
 from tests.page.consortium import Consortium
 from tests.page.visits import Visit, serving, visiting
-from tests.run_writer import new_run_id, write_run
+from tests.run_writer import new_run_id
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "ledger", "sites", "plan", "audit", "statement")
+PAGES = ("", "runs", "ledger", "sites", "compare", "plan", "audit", "statement")
 WIDTHS = (1440, 390)
 #: What a view shows when it has its figures; the name of its page otherwise.
-FIGURES = ".card, .message"
+FIGURES = ".card, .message, article"
 
 views = pytest.mark.parametrize("page", PAGES, ids=lambda page: page or "run")
 widths = pytest.mark.parametrize("width", WIDTHS)
-
-
-@dataclass
-class Scene:
-    """A page over an API of its own, which a test may stop, end and start."""
-
-    address: str
-    api: Api
-
-
-@pytest.fixture(scope="module")
-def scene(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Over one run that is still active."""
-    folder, store = tmp_path_factory.mktemp("scene"), emulator.store()
-    write_run(store, upto=4)
-    with running(Api.over(store, emulator, folder / "api")) as api, serving(api, folder / "page") as address:
-        yield Scene(address, api)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +58,7 @@ def test_a_run_in_every_state(browser: Browser, consortium: Consortium, run: str
         expect(visit.page.locator(".message")).to_have_count(1 if run == "unknown" else 0)
         # What the browser itself says of an answer that is no success is no complaint of ours.
         visit.complaints = [text for text in visit.complaints if "404" not in text]
-        visit.faultless()
+        visit.faultless(still=run != "unknown")
 
 
 @pytest.mark.parametrize("page", [*PAGES[1:], "nowhere"])
@@ -96,53 +76,17 @@ def test_a_view_with_its_figures(browser: Browser, consortium: Consortium, page:
 def test_a_view_of_nothing_yet(browser: Browser, empty: str, page: str, width: int) -> None:
     with visiting(browser, f"{empty}/{page}", width=width) as visit:
         settled(visit)
-        visit.faultless()
+        visit.faultless(still=False)
 
 
-@views
+# Compare asks for nothing before runs are chosen.
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "compare"], ids=lambda page: page or "run")
 @widths
 def test_a_view_that_cannot_be_read(browser: Browser, nobody: str, page: str, width: int) -> None:
     with visiting(browser, f"{nobody}/{page}", width=width) as visit:
         expect(visit.page.get_by_role("heading", name="The metrics API is not answering")).to_be_visible()
         expect(visit.page.get_by_role("button", name="Try again")).to_be_visible()
-        visit.complaints = [text for text in visit.complaints if "502" not in text]
-        visit.faultless()
-
-
-@views
-@widths
-def test_a_view_that_is_still_read_keeps_its_place(browser: Browser, scene: Scene, page: str, width: int) -> None:
-    process = scene.api.process
-    assert process is not None
-    process.send_signal(signal.SIGSTOP)
-    try:
-        with visiting(browser, f"{scene.address}/{page}", width=width) as visit:
-            expect(visit.page.locator("main [aria-busy=true]").first).to_be_visible()
-            visit.faultless()
-            process.send_signal(signal.SIGCONT)
-            settled(visit)
-            assert visit.shifts() == 0
-    finally:
-        process.send_signal(signal.SIGCONT)
-        until(lambda: scene.api.get("/readyz").status_code == 200, "the API that goes on")
-
-
-@widths
-def test_views_that_are_behind_say_so(browser: Browser, scene: Scene, width: int) -> None:
-    for page in PAGES:
-        with visiting(browser, f"{scene.address}/{page}", width=width) as visit:
-            settled(visit)
-            expect(visit.page.locator(".live-mark.is-live")).to_be_visible()
-            scene.api.end(signal.SIGKILL)
-            try:
-                banner = visit.page.get_by_role("alert").filter(has_text="Live updates are interrupted.")
-                expect(banner).to_contain_text(re.compile(r"data from \d\d:\d\d:\d\d UTC"))
-                assert visit.accessibility() == []
-                visit.page.emulate_media(color_scheme="dark")
-                assert visit.accessibility() == []
-                assert visit.overflow() == []
-            finally:
-                scene.api.start()
+        visit.faultless(still=False, told="502")
 
 
 @pytest.mark.parametrize("page", ["", "statement"])
