@@ -121,9 +121,12 @@ class Visit:
         self.page.evaluate("document.fonts.ready")
         return float(self.page.evaluate("window.shifts"))
 
-    def faultless(self, *, themes: Sequence[Theme] = ("light", "dark"), still: bool = True, told: str = " none") -> None:
+    def faultless(
+        self, *, themes: Sequence[Theme] = ("light", "dark"), still: bool = True, told: str = " none"
+    ) -> None:
         """What holds for every view in every state: open to everybody in both themes, nothing moved while it came up,
-        nothing sticks out, nothing complained of, nothing asked of anybody else. `still=False` where a message takes the place of the figures that were awaited;
+        nothing sticks out, nothing complained of, nothing asked of anybody else. `still=False` where a message takes
+        the place of the figures that were awaited;
         `told` is in what the browser itself says of an answer that is no success."""
         assert not still or self.shifts() == 0
         for theme in themes:
