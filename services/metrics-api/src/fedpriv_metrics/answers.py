@@ -115,7 +115,11 @@ def run_epsilon(run: RunIndex, viewer: Viewer = _ANYBODY) -> float | None:
     Training and held-out records are disjoint, so a record loses the larger of the two (parallel composition); the
     evaluations are pure and their ε add up.
     """
-    told = [run.figures[site].epsilon_run.last() for site in run.sites() if site in run.figures and viewer.sees(site)]
+    told = [
+        facts.epsilon_run
+        for site in run.sites()
+        if viewer.sees(site) and site in run.figures and (facts := run.figures[site].facts) is not None
+    ]
     evaluated = [
         sum(evaluation.epsilon for evaluation in run.evaluations.values() if evaluation.counts.get(site) is not None)
         for site in run.sites()
@@ -241,19 +245,20 @@ def _column(run: RunIndex, site: str, metric: str) -> Column:
         return figures.epsilon_run
     if metric == "epsilon_spent":
         return figures.epsilon_spent
-    return figures.metrics.get(metric, Column())
+    return figures.metric(metric)
 
 
 def _unreleased(rounds: Column) -> Column:
     column = Column()
     for number in rounds.rounds:
-        column.put(number, 0, None)
+        column.put(number, None)
     return column
 
 
 def _provenance(run: RunIndex, site: str, metric: str) -> str:
     figures = run.figures.get(site)
-    return figures.provenance.get(metric, "public") if figures else "public"
+    # Facts about budgets hold no records.
+    return figures.provenance(metric) if figures and metric in METRICS else "public"
 
 
 def last_value(run: RunIndex, metric: str) -> float | None:

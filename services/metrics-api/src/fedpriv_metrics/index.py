@@ -32,13 +32,13 @@ from fedpriv_metrics.compacted import Skipped
 from fedpriv_metrics.feed import Feed
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.models.stream import Change, StreamEvent, StreamEventKind
-from fedpriv_metrics.rows import Rows
+from fedpriv_metrics.rows import EPSILON_RUN, EPSILON_SPENT, RECORDED_AT, Metric, Rows
 from fedpriv_metrics.seq import Seq, key_digest
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-#: Metrics that are kept of a record; every further name would be memory that nothing reads.
+#: Metrics that are answered by name.
 METRICS = ("accuracy", "loss", "auc")
 #: Of two phases in one round, the later one's figures stand for the round.
 RANK = {Phase.CENTRE: 0, Phase.TRAIN: 1, Phase.EVALUATE: 2}
@@ -66,13 +66,8 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class SiteIndex:
-    """One site's figures by round, or the global model's."""
+    """One site's figures, or the global model's."""
 
-    metrics: dict[str, Column] = field(default_factory=dict)
-    provenance: dict[str, Literal["public", "dp"]] = field(default_factory=dict)
-    epsilon_run: Column = field(default_factory=Column)
-    epsilon_spent: Column = field(default_factory=Column)
-    recorded_at: Column = field(default_factory=Column)
     #: Every ledger head that its records tell.
     heads: Heads = field(default_factory=Heads)
     #: Every record, whole.
@@ -92,20 +87,8 @@ class SiteIndex:
         if self._seen[number] >> rank & 1:
             return False
         self._seen[number] |= 1 << rank
-        self.recorded_at.put(number, rank, record.recorded_at.timestamp())
-        for name in METRICS if record.metrics else ():
-            if name in record.metrics:
-                column = self.metrics.get(name)
-                if column is None:
-                    column = self.metrics[name] = Column()
-                column.put(number, rank, record.metrics[name])
-                # Where kinds mix, the one that needs an explanation is named.
-                if record.provenance == "dp" or name not in self.provenance:
-                    self.provenance[name] = record.provenance
         head = None
         if record.facts is not None:
-            self.epsilon_run.put(number, rank, record.facts.epsilon_run)
-            self.epsilon_spent.put(number, rank, record.facts.epsilon_spent)
             head = self.heads.put(number, rank, record.facts.ledger_seq, record.facts.ledger_head)
             if (number, rank) > self.facts_from:
                 self.facts, self.facts_from = record.facts, (number, rank)
@@ -113,6 +96,29 @@ class SiteIndex:
         if self.last_reply is None or record.recorded_at > self.last_reply:
             self.last_reply = record.recorded_at
         return True
+
+    @property
+    def epsilon_run(self) -> Column:
+        """What the run has released so far, by round."""
+        return self.rows.column(EPSILON_RUN)
+
+    @property
+    def epsilon_spent(self) -> Column:
+        """What was ever charged to the data set, by round."""
+        return self.rows.column(EPSILON_SPENT)
+
+    @property
+    def recorded_at(self) -> Column:
+        """When each round's last record was made, in seconds since 1970."""
+        return self.rows.column(RECORDED_AT)
+
+    def metric(self, name: str) -> Column:
+        """A metric by round."""
+        return self.rows.column(Metric(name))
+
+    def provenance(self, name: str) -> Literal["public", "dp"]:
+        """What a metric's values are. Where kinds mix, the one that needs an explanation is named."""
+        return "dp" if name in self.rows.private else "public"
 
     def holds(self, number: int, phase: Phase) -> bool:
         """Whether the record of this round and phase is in."""
@@ -309,7 +315,7 @@ class Index:
             seen ^= digest
             if event.kind is StreamEventKind.RUN_STATUS:
                 self._list_changed(run, event, digest)
-            elif isinstance(parsed.value, Admission):
+            elif event.kind is StreamEventKind.BUDGET and isinstance(parsed.value, Admission):
                 # From now on this site sees the run: to it, and to nobody else, the run appears.
                 told = event._replace(kind=StreamEventKind.RUN_STATUS, state=run.state, changes=_RUN)
                 self.feed.publish(digest, told, Joined(run, event.site))

@@ -74,11 +74,13 @@ class Figures:
     def ingested(self, run: RunIndex, new: Sequence[Parsed]) -> None:
         """Take over what a run's new objects, in their order, say."""
         now = datetime.now(UTC)
+        records = 0
         for parsed in new:
             if isinstance(parsed.value, MetricRecord):
-                self._records.inc()
+                records += 1
             elif isinstance(parsed.value, RoundClosed) and now - parsed.at < _LIVE:
                 self._duration.observe(parsed.value.duration_ms / 1000)
+        self._records.inc(records)
         if new and now - new[-1].at < _LIVE:
             # A clock that is ahead makes no object come before it was written.
             self._lag.set(max(0.0, (now - new[-1].at).total_seconds()))

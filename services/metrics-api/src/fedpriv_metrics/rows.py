@@ -1,7 +1,8 @@
 """Every record of a site in a run, whole, in flat arrays: 42 bytes each where a parsed record would take 2,000.
 
 What a site says alike in record after record (data set, limit, policy) is held once. Nothing is left out or rounded:
-`Rows.since` gives back the records that were added.
+`Rows.since` gives back the records that were added. One figure over the rounds, a `Column`, is drawn from them when
+somebody first asks for it: most of a long history nobody ever does.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal, NamedTuple
 
 from fedpriv_common.contract import Unit
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import MetricRecord
 from fedpriv_common.wire import SiteFacts
+from fedpriv_metrics.columns import Column
 from fedpriv_metrics.heads import Heads
 
 #: Phases in the order in which a round has them.
@@ -34,8 +37,31 @@ _SLOT = 2**_SLOT_BITS - 1
 
 #: What of a site's facts is not in a column of its own.
 _Shared = tuple[str, float, float, float, float, Literal["add-remove"], Unit, str]
+_shared = attrgetter(
+    "dataset",
+    "epsilon_planned",
+    "epsilon_held_out",
+    "epsilon_limit",
+    "delta",
+    "adjacency",
+    "unit",
+    "policy_digest",
+)
 #: (round, rank of the phase, or one more than the last): orders a site's records.
 Place = tuple[int, int]
+
+
+class Metric(NamedTuple):
+    """A figure that records hold under a name; no name of theirs is mistaken for a figure of another kind."""
+
+    name: str
+
+
+#: Figures that are no metrics.
+EPSILON_RUN: Final = "epsilon_run"
+EPSILON_SPENT: Final = "epsilon_spent"
+RECORDED_AT: Final = "recorded_at"
+Figure = Metric | Literal["epsilon_run", "epsilon_spent", "recorded_at"]
 
 
 class Rows:
@@ -43,6 +69,7 @@ class Rows:
 
     __slots__ = (
         "_at",
+        "_columns",
         "_epsilon",
         "_facts",
         "_head",
@@ -52,6 +79,7 @@ class Rows:
         "_provenance",
         "_shared",
         "_shares",
+        "private",
     )
 
     def __init__(self) -> None:
@@ -66,6 +94,10 @@ class Rows:
         self._metrics: dict[str, array[float]] = {}
         #: Heads that are no hash, which `Heads` leaves out.
         self._odd: dict[int, tuple[int, str]] = {}
+        #: Metrics that a record of provenance `dp` has held.
+        self.private: set[str] = set()
+        #: Columns that were asked for, and how many records in order are in each.
+        self._columns: dict[Figure, tuple[Column, int]] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -78,9 +110,13 @@ class Rows:
             self._order.append(place)
         else:
             insort(self._order, place)
+            self._columns.clear()  # they go on at their ends only
         since = record.recorded_at - _EPOCH
         self._at.append((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
-        self._provenance.append(record.provenance == "dp")
+        private = record.provenance == "dp"
+        self._provenance.append(private)
+        if private:
+            self.private.update(record.metrics)
         self._add_facts(slot, record.facts, head)
         for name in record.metrics:
             if name not in self._metrics:
@@ -93,6 +129,17 @@ class Rows:
         """Records from `place` on, up to and including round `until` (None: all)."""
         for index in range(self._index(place), self._end(until)):
             yield self._record(run_id, site, heads, index)
+
+    def column(self, figure: Figure) -> Column:
+        """A figure over the rounds in which a record tells it; of a round's phases the last one's counts."""
+        column, taken = self._columns.get(figure) or (Column(), 0)
+        for index in range(taken, len(self._order)):
+            place = self._order[index]
+            value = self._figure(figure, place & _SLOT)
+            if not math.isnan(value):
+                column.put(place >> _SLOT_BITS + 2, None if value == _NOT_RELEASED else value)
+        self._columns[figure] = column, len(self._order)
+        return column
 
     def last(self, until: int | None) -> Place | None:
         """The place of the last record up to and including round `until` (None: all)."""
@@ -107,6 +154,17 @@ class Rows:
 
     def _end(self, until: int | None) -> int:
         return len(self._order) if until is None else self._index((until + 1, 0))
+
+    def _figure(self, figure: Figure, slot: int) -> float:
+        """As the columns of metrics hold it."""
+        if isinstance(figure, Metric):
+            values = self._metrics.get(figure.name)
+            return _ABSENT if values is None else values[slot]
+        if figure == RECORDED_AT:
+            return self._at[slot] / 1_000_000
+        if self._facts[slot] == _NO_FACTS:
+            return _ABSENT
+        return self._epsilon[2 * slot + (figure == EPSILON_SPENT)]
 
     def _record(self, run_id: str, site: str, heads: Heads, index: int) -> MetricRecord:
         place = self._order[index]
@@ -134,16 +192,7 @@ class Rows:
             self._head.append(0)
             self._facts.append(_NO_FACTS)
             return
-        shared: _Shared = (
-            facts.dataset,
-            facts.epsilon_planned,
-            facts.epsilon_held_out,
-            facts.epsilon_limit,
-            facts.delta,
-            facts.adjacency,
-            facts.unit,
-            facts.policy_digest,
-        )
+        shared: _Shared = _shared(facts)
         number = self._shares.setdefault(shared, len(self._shared))
         if number == len(self._shared):
             self._shared.append(shared)

@@ -24,7 +24,7 @@ def rows(run: RunIndex, viewer: Viewer = _ANYBODY) -> bytes:
     for site, figures in seen.items():
         is_global = site == GLOBAL
         epsilons = worst if is_global else _by_round(figures.epsilon_run)
-        loss, accuracy = (_by_round(figures.metrics.get(name, Column())) for name in ("loss", "accuracy"))
+        loss, accuracy = (_by_round(figures.metric(name)) for name in ("loss", "accuracy"))
         for number, at in zip(figures.recorded_at.rounds, figures.recorded_at.values, strict=True):
             row: dict[str, object] = {
                 "round": number,

@@ -43,7 +43,7 @@ PARALLEL = 16
 #: Runs whose segments are got ahead at the same time.
 AHEAD = 8
 #: Objects that are handed over at once.
-BATCH = 1000
+BATCH = 500
 #: Seconds between listings of all runs, and of all of each active run.
 SWEEP_S = 30.0
 #: Seconds for which an ended run that lacks records is still asked for.
