@@ -131,6 +131,14 @@ def test_a_site_sees_itself_and_what_concerns_all() -> None:
     assert all(other not in entry.text for entry in entries for other in ("site-1", "site-3"))
 
 
+def test_a_site_is_told_no_key_beside_the_runs_that_may_name_another() -> None:
+    log = make_log()
+    log._registry.malformed = {"v1/beside/site-3.json": START}
+    log._registry.revision += 1
+    assert "site-3.json" in str(everything(log))
+    assert "site-3" not in str(everything(log, Viewer(site="site-2")))
+
+
 def test_what_did_not_change_is_not_told_anew() -> None:
     log = make_log()
     before = log.entries()

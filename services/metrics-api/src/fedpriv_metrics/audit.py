@@ -94,6 +94,8 @@ def audit_page(
         and (run_id is None or entry.run_id == run_id)
         and (entry.site is None or viewer.sees(entry.site))
         and (seen is None or entry.run_id is None or entry.run_id in seen)
+        # Beside the runs a key that cannot be read may name any site or run.
+        and (seen is None or entry.run_id is not None or entry.kind is not AuditKind.MALFORMED)
     ]
     end = len(fitting) if before is None else bisect_left(fitting, before, key=_place)
     page = fitting[max(0, end - limit) : end][::-1]
