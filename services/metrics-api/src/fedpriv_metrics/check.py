@@ -117,7 +117,9 @@ def examine(statement: bytes, model: bytes | None, keys: Mapping[str, str], run:
     if report.statement is not None:
         findings[2:2] = _of_run(report.statement, run)
     failed = any(finding.state == "failed" for finding in findings)
-    verdict: Verdict = "failed" if failed else "incomplete" if unsigned or unkeyed else "verified"
+    # The run's end names a model: without its bytes nobody knows what the statement is of.
+    incomplete = unsigned or unkeyed or model is None
+    verdict: Verdict = "failed" if failed else "incomplete" if incomplete else "verified"
     # Whoever wrote a file that is not the hub's can write any name into it.
     believed = report.statement is not None
     return Result(

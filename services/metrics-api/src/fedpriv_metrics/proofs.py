@@ -138,6 +138,8 @@ def _summary(result: Result) -> str:
         parts.append(f"{', '.join(result.unsigned)} signed no part: its figures are its last word to the hub")
     if result.unkeyed:
         parts.append(f"the key of {', '.join(result.unkeyed)} is not here: its part was not checked")
+    if not parts:
+        parts.append("the model is not in the bucket: it was not compared")
     return f"What is signed is genuine, but {'; '.join(parts)}."
 
 
