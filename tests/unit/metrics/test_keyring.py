@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def test_a_revoked_key_is_refused_by_a_running_service(tmp_path: Path) -> None:
     assert ring.viewer(first) is None
     assert not ring.holds(viewer)
     assert ring.viewer(second) == Viewer(role=Role.AUDITOR, name="second", expires=datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def test_whoever_could_read_the_file_still_can_when_it_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys("add", "first", "--role", "coordinator", file=path)
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+    before = path.stat()
+    assert keys("add", "second", "--role", "auditor", file=path)[0] == 0
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert after.st_ino != before.st_ino
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,12 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
             fresh = Path(f"{path}.new")
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
+                # Whoever runs the API must still be able to read it, or it would go on with the keys of before.
+                if path.exists():
+                    before = path.stat()
+                    os.fchmod(descriptor, before.st_mode & 0o640)
+                    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                        os.fchown(descriptor, before.st_uid, before.st_gid)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
