@@ -43,9 +43,9 @@ class Scope:
         return self.viewer.sees(part.site) and self.site in (None, part.site) and self.dataset in (None, part.dataset)
 
     @property
-    def key(self) -> tuple[str, str | None, str | None]:
-        """Equal for scopes that get the same answers."""
-        return self.viewer.scope, self.site, self.dataset
+    def key(self) -> tuple[str | None, str | None]:
+        """Equal for scopes that get the same answers, for one viewer."""
+        return self.site, self.dataset
 
 
 @dataclass(slots=True)

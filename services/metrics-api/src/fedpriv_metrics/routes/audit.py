@@ -79,7 +79,7 @@ async def list_audit(
         )
 
     if form is Format.JSON:
-        question = ("audit", viewer.scope, kinds, site, run, limit, cursor)
+        question = ("audit", kinds, site, run, limit, cursor)
         found = answer(request, service, question, proofs.log.state, lambda: page().model_dump_json().encode())
         found.headers["Vary"] = "Accept"
         return found
@@ -114,4 +114,4 @@ async def list_chains(
     def build() -> bytes:
         return told_chains(service.index, proofs.registry, viewer, site).model_dump_json().encode()
 
-    return answer(request, service, ("chains", viewer.scope, site), proofs.log.state, build)
+    return answer(request, service, ("chains", site), proofs.log.state, build)

@@ -62,7 +62,7 @@ def answer(request: Request, service: Service, question: Hashable, state: str, b
     headers, held = tagged(request, state)
     if held:
         return Response(status_code=304, headers=headers)
-    # Whoever forgets the scope in the question must not answer one viewer with what another may see.
+    # Here and not in the routes: none of them can forget it and answer one viewer with what another may see.
     question = (viewer_of_request(request).scope, question)
     return Response(service.cache.get(question, state, build), headers=headers, media_type="application/json")
 

@@ -30,9 +30,7 @@ async def seed_metrics(
     if run is None:
         rows = Response(b"[]", media_type="application/json")
     else:
-        rows = answer(
-            request, service, ("seed", viewer.scope, run.run_id), str(run.seq), lambda: seed.rows(run, viewer)
-        )
+        rows = answer(request, service, ("seed", run.run_id), str(run.seq), lambda: seed.rows(run, viewer))
     rows.headers["Deprecation"] = "@1767225600"
     rows.headers["Link"] = '</v1/runs>; rel="successor-version"'
     return rows

@@ -30,5 +30,5 @@ async def get_frontier(
     def build() -> bytes:
         return frontiers(service.index, metric, dataset, limit, viewer).model_dump_json().encode()
 
-    question = ("frontier", viewer.scope, metric, dataset, limit)
+    question = ("frontier", metric, dataset, limit)
     return answer(request, service, question, str(service.index.seq), build)

@@ -60,7 +60,7 @@ async def get_plan(
         raise HTTPException(422, f"{refused.code}: {refused.message} {refused.remedy}" if refused else "No plan.")
     body = plan_answer(inquiry, answered, answered.forecast, service.contracts).model_dump_json().encode()
     state = hashlib.sha256(body).hexdigest()[:16]
-    return answer(request, service, ("plan", viewer.scope, state), state, lambda: body)
+    return answer(request, service, ("plan", state), state, lambda: body)
 
 
 async def _ask(service: Service, asked: Asked) -> Answered:

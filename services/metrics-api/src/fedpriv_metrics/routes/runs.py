@@ -40,7 +40,7 @@ async def list_runs(
     def build() -> bytes:
         return run_page(service.index, limit, cursor, state, dataset, viewer).model_dump_json().encode()
 
-    question = ("runs", viewer.scope, limit, cursor, state, dataset)
+    question = ("runs", limit, cursor, state, dataset)
     return answer(request, service, question, str(service.index.seq), build)
 
 
@@ -54,7 +54,7 @@ async def get_run(request: Request, service: ServiceDep, viewer: ViewerDep, run_
 
     # An object that cannot be read is no event.
     state = f"{run.seq}.{run.skipped_count}"
-    return answer(request, service, ("run", run_id, viewer.scope), state, build)
+    return answer(request, service, ("run", run_id), state, build)
 
 
 @router.get("/v1/runs/{run_id}/metrics/{name}", response_model=MetricSeries, responses=OF_A_RUN)
@@ -80,7 +80,7 @@ async def get_metric(
     def build() -> bytes:
         return metric_series(run, name, site, min_round, max_round, points, viewer).model_dump_json().encode()
 
-    question = ("metric", viewer.scope, run_id, name, site, min_round, max_round, points)
+    question = ("metric", run_id, name, site, min_round, max_round, points)
     return answer(request, service, question, str(run.seq), build)
 
 
@@ -94,7 +94,7 @@ async def get_privacy(request: Request, service: ServiceDep, viewer: ViewerDep, 
 
     # Slow forecasts complete an answer without any object having come.
     state = f"{run.seq}.{service.forecaster.revision}"
-    return answer(request, service, ("privacy", viewer.scope, run_id), state, build)
+    return answer(request, service, ("privacy", run_id), state, build)
 
 
 @router.get("/v1/runs/{run_id}/log", response_model=RunLog, responses=OF_A_RUN)
@@ -110,7 +110,7 @@ async def get_log(
     return answer(
         request,
         service,
-        ("log", viewer.scope, run_id, limit),
+        ("log", run_id, limit),
         str(run.seq),
         lambda: run_log(run, limit, viewer).model_dump_json().encode(),
     )

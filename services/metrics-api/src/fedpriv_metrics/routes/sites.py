@@ -35,7 +35,7 @@ async def list_sites(
         page = site_page(str(service.index.seq), parts, known, viewer, limit=limit, cursor=cursor)
         return page.model_dump_json().encode()
 
-    return answer(request, service, ("sites", viewer.scope, limit, cursor), _state(service), build)
+    return answer(request, service, ("sites", limit, cursor), _state(service), build)
 
 
 @router.get(
