@@ -92,7 +92,9 @@ async def list_records(
     if site is not None and site not in run.figures and site not in run.sites():
         raise HTTPException(404, f"Run {run_id} has no site {site}.")
     form = spelled or accepted(request.headers.get("accept", ""))
-    headers, held = tagged(request, f"{run.seq}.{form.value}{'.settled' if run.settled else ''}")
+    # A record that cannot be read is no event, but completes its round.
+    state = f"{run.seq}.{run.skipped_count}.{form.value}{'.settled' if run.settled else ''}"
+    headers, held = tagged(request, state)
     headers["Vary"] = "Accept"
     if held:
         return Response(status_code=304, headers=headers)
