@@ -9,7 +9,7 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 SERVICES := common server client metrics-api
 
-.PHONY: help setup demo up audit test test-privacy test-rounds test-api test-page test-containers test-faults fuzz sbom lint \
+.PHONY: help setup demo up audit test test-privacy test-rounds test-api test-page lighthouse test-containers test-faults fuzz sbom lint \
 	format lock bench-api bench-rounds bench-utility bench-ledger bench-accounting bench-planner bench-audit clean
 
 help: ## what can be made
@@ -66,6 +66,14 @@ test-api: setup ## the slow proofs of the metrics API: every route attacked, 500
 test-page: setup ## the dashboard in a real Chromium: journeys, every state for axe, pictures
 	@scripts/require-chromium
 	@$(BIN)/pytest tests/page -n 2 --dist loadscope --timeout 600
+
+dashboard/tools/lighthouse/node_modules/.ready: dashboard/tools/lighthouse/package-lock.json
+	@cd dashboard/tools/lighthouse && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lighthouse: setup dashboard/tools/lighthouse/node_modules/.ready ## every view by Lighthouse: at least 95 in each of its four categories
+	@scripts/require-chromium
+	@$(BIN)/python -m tests.page.lighthouse
 
 fuzz: setup ## 100,000 hostile inputs: the gate, every public route, every decoder (FUZZ_EXAMPLES: how many)
 	@$(BIN)/pytest tests/fuzz -n 2 --timeout 1500

@@ -56,9 +56,7 @@ def test_a_run_in_every_state(browser: Browser, consortium: Consortium, run: str
     with visiting(browser, f"{consortium.address}/?run={consortium.runs.get(run, unknown)}", width=width) as visit:
         settled(visit)
         expect(visit.page.locator(".message")).to_have_count(1 if run == "unknown" else 0)
-        # What the browser itself says of an answer that is no success is no complaint of ours.
-        visit.complaints = [text for text in visit.complaints if "404" not in text]
-        visit.faultless(still=run != "unknown")
+        visit.faultless(still=run != "unknown", told="404")
 
 
 @pytest.mark.parametrize("page", [*PAGES[1:], "nowhere"])
@@ -67,8 +65,7 @@ def test_a_view_with_its_figures(browser: Browser, consortium: Consortium, page:
     with visiting(browser, f"{consortium.address}/{page}", width=width) as visit:
         settled(visit)
         expect(visit.page.get_by_role("heading", level=1)).to_have_count(1)
-        visit.complaints = [text for text in visit.complaints if "404" not in text]
-        visit.faultless()
+        visit.faultless(told="404")
 
 
 @views
