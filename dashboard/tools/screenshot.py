@@ -51,7 +51,7 @@ def take(browser: Browser, address: str, theme: Theme, width: int, highest: int 
     ) as context:
         page = context.new_page()
         page.goto(address)
-        page.locator("main").locator(".card, .message").first.wait_for(timeout=20_000)
+        page.locator("main h1").wait_for(state="attached", timeout=20_000)
         expect(page.locator("main [aria-busy=true]")).to_have_count(0, timeout=20_000)
         page.evaluate("document.fonts.ready")
         # The line that says how old the figures are appears with the stream; a page that is not live says so too.
