@@ -4,15 +4,18 @@
     .venv/bin/python dashboard/tools/screenshot.py http://127.0.0.1:3000 docs/images --run 01K…
 
 Writes dashboard-light.png and dashboard-dark.png (1440 px wide, the whole page), dashboard-mobile.png (390 px), of the
-newest run unless another is named, and one picture of each other view, once every figure and the font are there.
+newest run unless another is named, and one picture of each other view, once every figure and the font are there. The
+page must need no API key.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 from pathlib import Path
 from typing import Literal
+from urllib.request import urlopen
 
 from playwright.sync_api import Browser, TimeoutError, expect, sync_playwright
 
@@ -63,6 +66,12 @@ def take(browser: Browser, address: str, theme: Theme, width: int, highest: int 
         page.screenshot(path=picture)
 
 
+def newest(root: str, most: int) -> list[str]:
+    """Ids of the newest runs."""
+    with urlopen(f"{root}/api/v1/runs?limit={most}", timeout=10) as answer:  # noqa: S310 - the page's own address
+        return [run["run_id"] for run in json.load(answer)["runs"]]
+
+
 def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,12 +80,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the pictures go, such as docs/images")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser's program")
     arguments = parser.parse_args()
+    root = arguments.address.rstrip("/")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=list(FLAGS))
         for name, view, theme, width, highest in PICTURES:
-            run = f"?run={arguments.run}" if arguments.run and view in OF_RUN else ""
-            address = f"{arguments.address.rstrip('/')}/{view}{run}"
+            query = f"?run={arguments.run}" if arguments.run and view in OF_RUN else ""
+            if view == "compare":
+                query = f"?runs={','.join(newest(root, 4))}"
+            address = f"{root}/{view}{query}"
             take(browser, address, theme, width, highest, arguments.folder / name)
         browser.close()
 
