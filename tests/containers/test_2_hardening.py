@@ -115,7 +115,7 @@ def test_who_may_read_which_secret(stack: Stack) -> None:
             "ledgers": True,
             "site-state": True,
         },
-        "metrics-api": {},
+        "metrics-api": {"auditor-keys": False},
         "dashboard": {},
         "run": {"operator-key": False},
     }
