@@ -5,7 +5,6 @@ import { frontierQuery, metricQuery, runQuery } from "../api/queries";
 import type { Frontiers } from "../api/types";
 import { to, type View } from "../api/view";
 import { ChartCard } from "../charts/chart-card";
-import { CHART_HEIGHT } from "../charts/round-chart";
 import * as format from "../format/numbers";
 import { costIn, FrontierCard } from "../frontier/frontier-card";
 import { frontierOf } from "../frontier/model";
@@ -14,6 +13,7 @@ import { Message, ReadFailed } from "../states/message";
 import { StaleBanner } from "../states/stale";
 import { ChartIcon } from "../ui/icons";
 import { ViewHeader } from "../ui/view-header";
+import { BoneChart } from "../ui/bones";
 import { ViewLink } from "../ui/view-link";
 import { ACCURACY, EPSILON, LOSS, lookOf, runsChart, type Compared } from "./charts";
 import { DifferencesCard } from "./differences-card";
@@ -56,7 +56,10 @@ export function ComparePage({ view, live, storageSince }: PageProps) {
       </ViewHeader>
       {ids.length < 2 ? (
         <Message icon={<ChartIcon />} tone="global" title="Choose two runs or more">
-          <p>In the list of runs, mark two to {MOST} of them; they are then drawn in the same charts.</p>
+          <p>
+            In the list of runs, mark two of them or more, up to {MOST}; they are then drawn in the same
+            charts.
+          </p>
           <ViewLink className="button primary" view={to("runs", { chosen: spelled(slots) })}>
             Go to the list of runs
           </ViewLink>
@@ -176,19 +179,7 @@ function CompareSkeleton({ count }: { count: number }) {
       </div>
       <div className="charts" aria-hidden="true">
         {["Accuracy", "Loss", "Privacy of each run", "Settings"].map((name) => (
-          <div className="card" key={name}>
-            <div className="card-header">
-              <div>
-                <p className="card-title">{name}</p>
-                <p className="note">
-                  <span className="bone" style={{ inlineSize: "14rem" }} />
-                </p>
-              </div>
-            </div>
-            <div className="chart-body">
-              <div className="bone block" style={{ blockSize: CHART_HEIGHT }} />
-            </div>
-          </div>
+          <BoneChart key={name} name={name} />
         ))}
       </div>
     </div>

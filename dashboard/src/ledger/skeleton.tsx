@@ -1,5 +1,5 @@
 /** The ledger before its figures, in their geometry. */
-import { CHART_HEIGHT } from "../charts/round-chart";
+import { BoneChart, BoneHeader, BoneStrip } from "../ui/bones";
 
 const CELLS = [
   "Closest to its limit",
@@ -16,22 +16,7 @@ export function LedgerSkeleton() {
       <p className="sr-only" role="status">
         Loading the ledger
       </p>
-      <div className="card strip" aria-hidden="true">
-        {CELLS.map((name) => (
-          <div className="cell" key={name}>
-            <p className="cell-name">{name}</p>
-            <p className="cell-value">
-              <span className="bone" style={{ inlineSize: "5.5rem" }} />
-            </p>
-            <p className="note">
-              <span className="bone" style={{ inlineSize: "9rem" }} />
-            </p>
-            <p className="note">
-              <span className="bone" style={{ inlineSize: "7rem" }} />
-            </p>
-          </div>
-        ))}
-      </div>
+      <BoneStrip names={CELLS} />
       <div className="ledger-main" aria-hidden="true">
         <div className="card">
           <BoneHeader name="Lifetime budgets" />
@@ -41,25 +26,7 @@ export function LedgerSkeleton() {
             ))}
           </div>
         </div>
-        <div className="card">
-          <BoneHeader name="Lifetime ε, run by run" />
-          <div className="chart-body">
-            <div className="bone block" style={{ blockSize: CHART_HEIGHT }} />
-          </div>
-        </div>
-      </div>
-    </div>
-  );
-}
-
-export function BoneHeader({ name }: { name: string }) {
-  return (
-    <div className="card-header">
-      <div>
-        <p className="card-title">{name}</p>
-        <p className="note">
-          <span className="bone" style={{ inlineSize: "14rem" }} />
-        </p>
+        <BoneChart name="Lifetime ε, run by run" />
       </div>
     </div>
   );

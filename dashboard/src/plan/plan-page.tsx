@@ -7,6 +7,7 @@ import { ChartFrame } from "../charts/chart-card";
 import type { PageProps } from "../pages";
 import { ReadFailed } from "../states/message";
 import { StaleBanner } from "../states/stale";
+import { BoneStrip } from "../ui/bones";
 import { ViewHeader } from "../ui/view-header";
 import { ViewLink } from "../ui/view-link";
 import { Alternatives } from "./alternatives";
@@ -148,24 +149,7 @@ function Coming() {
   return (
     <div className="plan-figures" aria-hidden="true">
       <div className="bone block" style={{ blockSize: 44 }} />
-      <div className="card strip">
-        {[0, 1, 2, 3].map((cell) => (
-          <div className="cell" key={cell}>
-            <p className="cell-name">
-              <span className="bone" style={{ inlineSize: "8rem" }} />
-            </p>
-            <p className="cell-value">
-              <span className="bone" style={{ inlineSize: "5rem" }} />
-            </p>
-            <p className="note">
-              <span className="bone" style={{ inlineSize: "9rem" }} />
-            </p>
-            <p className="note">
-              <span className="bone" style={{ inlineSize: "7rem" }} />
-            </p>
-          </div>
-        ))}
-      </div>
+      <BoneStrip names={[null, null, null, null]} />
       <div className="bone block" style={{ blockSize: LOSS_CHART_HEIGHT + 76 }} />
       <div className="bone block" style={{ blockSize: 220 }} />
     </div>

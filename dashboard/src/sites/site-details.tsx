@@ -6,7 +6,7 @@ import { ApiError } from "../api/client";
 import * as format from "../format/numbers";
 import { local, utcMinute } from "../format/time";
 import { accountKey, toldOf } from "../ledger/figures";
-import { BoneHeader } from "../ledger/skeleton";
+import { BoneHeader } from "../ui/bones";
 import { NoSuchSite } from "../ledger/states";
 import { siteQuery } from "../ledger/queries";
 import { AccountMark } from "../ledger/status";

@@ -1,4 +1,4 @@
-import { BoneHeader } from "../ledger/skeleton";
+import { BoneHeader } from "../ui/bones";
 
 /** The list of sites before it is there. */
 export function SitesSkeleton() {
