@@ -15,6 +15,7 @@ from fedpriv_common.objects import Parsed
 from fedpriv_common.plan import Phase, RunSettings
 from fedpriv_common.records import GLOBAL, MetricRecord, RoundClosed
 from fedpriv_metrics.compacted import Skipped
+from fedpriv_metrics.exports import as_ndjson
 from fedpriv_metrics.heads import Heads
 from fedpriv_metrics.index import Index
 from fedpriv_metrics.records import (
@@ -22,7 +23,6 @@ from fedpriv_metrics.records import (
     START,
     Selection,
     as_csv,
-    as_ndjson,
     chunks,
     complete_round,
     key_of,

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 
+#: A spreadsheet takes text that begins so for a formula, and would run what somebody named a run.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 
 def as_ndjson(entries: Iterable[BaseModel]) -> bytes:
     """One JSON object a line."""
@@ -22,12 +25,10 @@ def as_csv(model: type[BaseModel], entries: Sequence[BaseModel]) -> bytes:
     writer.writerow(names)
     for entry in entries:
         row = entry.model_dump(mode="json")
-        writer.writerow([_cell(row[name]) for name in names])
+        writer.writerow([cell(row[name]) for name in names])
     return text.getvalue().encode()
 
 
-def _cell(value: object) -> object:
-    # A spreadsheet takes text that begins so for a formula, and would run what somebody named a run.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+def cell(value: object) -> object:
+    """Numbers stay numbers; text that a spreadsheet would compute is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from fedpriv_common import keys
 from fedpriv_common.plan import Phase
 from fedpriv_common.records import GLOBAL, MetricRecord
+from fedpriv_metrics.exports import cell
 from fedpriv_metrics.index import RANK, RunIndex
 from fedpriv_metrics.rows import PHASES
 from fedpriv_metrics.viewer import Viewer
@@ -39,9 +40,6 @@ _FACTS = (
 )
 #: The header of CSV. Columns may be added at its end, none is moved or taken away.
 COLUMNS = ("run_id", "round", "site", "phase", "recorded_at", "provenance", *_METRICS, *_FACTS, "schema_version")
-
-#: What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 #: (round, site, rank of the phase), which records are ordered by.
 Key = tuple[int, str, int]
@@ -188,11 +186,6 @@ def parse_cursor(cursor: str) -> Key | None:
     return int(number), site, RANK[Phase(phase)]
 
 
-def as_ndjson(records: Sequence[MetricRecord]) -> bytes:
-    """A line of JSON for each, in the schema in which it was written."""
-    return b"".join(record.model_dump_json().encode() + b"\n" for record in records)
-
-
 def as_csv(records: Sequence[MetricRecord], *, header: bool) -> bytes:
     """RFC 4180, in UTF-8, columns as in COLUMNS. A cell is empty where nothing was released or nothing applies."""
     text = io.StringIO()
@@ -210,13 +203,8 @@ def as_csv(records: Sequence[MetricRecord], *, header: bool) -> bytes:
                 record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
                 record.provenance,
                 *(record.metrics.get(name) for name in _METRICS),
-                *(None if facts is None else _cell(getattr(facts, name)) for name in _FACTS),
+                *(None if facts is None else cell(getattr(facts, name)) for name in _FACTS),
                 record.schema_version,
             )
         )
     return text.getvalue().encode()
-
-
-def _cell(value: object) -> object:
-    """Numbers stay numbers; a text that a spreadsheet would compute is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

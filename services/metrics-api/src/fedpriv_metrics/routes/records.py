@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from fedpriv_common.records import MetricRecord, SiteName
 from fedpriv_metrics.answers import known
+from fedpriv_metrics.exports import as_ndjson
 from fedpriv_metrics.index import RunIndex
 from fedpriv_metrics.models.records import RecordPage
 from fedpriv_metrics.records import (
@@ -21,7 +22,6 @@ from fedpriv_metrics.records import (
     Page,
     Selection,
     as_csv,
-    as_ndjson,
     chunks,
     complete_round,
     last_cursor,
