@@ -88,7 +88,7 @@ class Proofs:
         if statement is None:
             detail = (
                 "The run has ended and its statement is not there yet. It waits for its signature: the server keeps it "
-                "on its own disk and sends it later. Its log says `statement_waits`, or `statement_failed` when there "
+                "on its own disk and sends it later. Its log says statement_waits, or statement_failed when there "
                 "will be none."
             )
             return _check(run, None, "none", detail, True)

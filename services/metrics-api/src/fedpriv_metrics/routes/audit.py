@@ -16,7 +16,7 @@ from fedpriv_metrics.models.chains import Chains
 from fedpriv_metrics.routes.common import PROBLEMS, answer, require_loaded
 from fedpriv_metrics.routes.records import Format, accepted
 from fedpriv_metrics.service import ServiceDep
-from fedpriv_metrics.viewer import ViewerDep
+from fedpriv_metrics.viewer import ViewerDep, require_own
 
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -61,8 +61,7 @@ async def list_audit(
     except ValueError:
         raise HTTPException(422, "cursor: not one that this API gave; begin without one.") from None
     kinds, proofs = frozenset(kind), service.proofs
-    if site is not None and not viewer.sees(site):
-        raise HTTPException(403, f"Site {site} is not yours to see.")
+    require_own(viewer, site)
 
     form = spelled or accepted(request.headers.get("accept", ""))
 
@@ -107,8 +106,7 @@ async def list_chains(
     """For each site's ledger, whether all the heads that the hub was told can be of one ledger that only grew, with the
     objects that contradict it. The hub holds no ledger: `not_proven` says what it cannot tell."""
     require_loaded(service)
-    if site is not None and not viewer.sees(site):
-        raise HTTPException(403, f"Site {site} is not yours to see.")
+    require_own(viewer, site)
     proofs = service.proofs
 
     def build() -> bytes:
