@@ -220,6 +220,8 @@ def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def watched(server: Server, *arguments: str) -> subprocess.Popen[str]:
-    """The command while it runs."""
+    """The command while it runs, as a terminal starts it: where the tests run in the background they ignore SIGINT, and
+    whatever they start would inherit that."""
     pipe = subprocess.PIPE
-    return subprocess.Popen(as_operator(server, *arguments), stdout=pipe, stderr=pipe, text=True)
+    heard = ["env", "--default-signal=INT", *as_operator(server, *arguments)]
+    return subprocess.Popen(heard, stdout=pipe, stderr=pipe, text=True)
