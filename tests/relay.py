@@ -127,6 +127,8 @@ class _Connection:
 
     def reset(self) -> None:
         """End both connections with an RST."""
+        # The threads that this wakes would end them in order before the reset is sent.
+        self.dead = True
         for end in (self._client, self._server):
             with suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
