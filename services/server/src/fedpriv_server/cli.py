@@ -62,8 +62,12 @@ def run(
     ] = False,
 ) -> None:
     """Start a run."""
+    # All before the run begins: the handler of an interruption is below, and imports take longer than first rounds.
+    from rich.console import Console
+
     from fedpriv_common.run_options import run_settings, strategy_options
     from fedpriv_server.operator_client import require_finished
+    from fedpriv_server.progress import show_progress
 
     settings = run_settings(
         "fedpriv run",
@@ -96,10 +100,6 @@ def run(
         )
         require_finished(earlier)
     elif follow:
-        from rich.console import Console
-
-        from fedpriv_server.progress import show_progress
-
         try:
             last = show_progress(client.follow(run_id), Console(stderr=True, highlight=False))
         except KeyboardInterrupt:
